@@ -1,0 +1,1 @@
+"""What every stage shares: settings, errors, progress, the MySQL connection and the registry of loads."""

@@ -1,0 +1,47 @@
+"""How every command of the project reports and ends."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+
+from pipeline.errors import PipelineError
+
+
+def say(line: str) -> None:
+    """Print one line of the report on standard output, at once even into a pipe."""
+    print(line, flush=True)
+
+
+def run_command(command: Callable[[], None], *, verbose: bool) -> int:
+    """Run a command and turn what it raises into one line and an exit code.
+
+    Args:
+        command: does the work; it reports through `say`.
+        verbose: let the traceback through, after which the line still follows.
+
+    Returns:
+        0; 2 for a mistake in the call or the settings; 1 for a failed run; 130 after an interrupt.
+    """
+    try:
+        command()
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues where this one stopped", file=sys.stderr)
+        return 130
+    except PipelineError as error:
+        if verbose:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, a person gets one line
+        if verbose:
+            traceback.print_exc()
+        print(f"error: {_one_line(error)} (unexpected; --verbose shows where)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

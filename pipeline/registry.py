@@ -1,0 +1,258 @@
+"""The registry of landed assets and of loads, kept in the staging database.
+
+A load takes the CSV files of one archive into the staging tables, partition by partition. At any moment there is at
+most one current load; those before it are `superseded`. It is complete when each of its partitions is `loaded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor
+
+from pipeline.errors import LoadError
+from pipeline.mysql import connect, explained
+from pipeline.settings import MysqlSettings, Settings
+
+_ASSET = """
+create table if not exists asset (
+    uri varchar(2048) character set ascii collate ascii_bin not null,
+    etag varchar(255) not null,
+    size_bytes bigint unsigned not null,
+    sha256 char(64) character set ascii collate ascii_bin not null,
+    num_rows bigint unsigned null,
+    landed_at datetime(6) not null,
+    primary key (uri)
+)
+"""
+
+_LOAD_PARTITION = """
+create table if not exists load_partition (
+    load_id int unsigned not null,
+    source_file varchar(255) character set ascii collate ascii_bin not null,
+    source_sha256 char(64) character set ascii collate ascii_bin not null,
+    partition_number int unsigned not null,
+    first_line bigint unsigned not null,
+    first_byte bigint unsigned not null,
+    end_byte bigint unsigned not null,
+    num_lines bigint unsigned not null,
+    num_rows bigint unsigned null,
+    num_structures bigint unsigned null,
+    num_rejects bigint unsigned null,
+    state varchar(16) character set ascii collate ascii_bin not null,
+    loaded_at datetime(6) null,
+    primary key (load_id, source_file, partition_number)
+)
+"""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One landed object: the archive, or a CSV file unpacked from it.
+
+    Attributes:
+        uri: `s3://bucket/key`, with `#member` for a CSV file.
+        etag: the ETag of the object in S3.
+        size_bytes: size of the archive or of the CSV file.
+        sha256: checksum of the archive or of the CSV file, in hex.
+        num_rows: lines of the CSV file; None for the archive.
+        landed_at: when it landed, in UTC.
+    """
+
+    uri: str
+    etag: str
+    size_bytes: int
+    sha256: str
+    num_rows: int | None
+    landed_at: datetime
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A run of whole lines of one CSV file, loaded in one transaction.
+
+    Attributes:
+        source_file: name of the CSV file.
+        source_sha256: checksum of the whole CSV file.
+        partition_number: from 1 in each file.
+        first_line: number of its first line in the file, from 1.
+        first_byte: offset of its first byte.
+        end_byte: offset behind its last byte.
+        num_lines: how many lines it has.
+    """
+
+    source_file: str
+    source_sha256: str
+    partition_number: int
+    first_line: int
+    first_byte: int
+    end_byte: int
+    num_lines: int
+
+
+@dataclass(frozen=True)
+class LoadTotals:
+    """What the loaded partitions of a load hold."""
+
+    num_lines: int
+    num_rows: int
+    num_structures: int
+    num_rejects: int
+
+
+def open_registry(settings: Settings) -> Connection[Cursor]:
+    """Connect to the staging database, which is made with its registry if it is missing.
+
+    Raises:
+        DatabaseError: the server cannot be reached, or refuses.
+    """
+    with explained(settings.mysql), closing(connect(settings.mysql)) as connection, connection.cursor() as cursor:
+        for database in (settings.database, settings.staging_database):
+            # Both names were checked against a pattern when the settings were read.
+            cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (database,))
+            if not cursor.fetchone():
+                cursor.execute(f"create database if not exists `{database}` character set utf8mb4")
+    connection = connect(settings.mysql, database=settings.staging_database)
+    with explained(settings.mysql):
+        _create_missing(connection, {"asset": _ASSET, "load_partition": _LOAD_PARTITION})
+    return connection
+
+
+def _create_missing(connection: Connection[Cursor], tables: dict[str, str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = database()")
+        present = {name for (name,) in cursor.fetchall()}
+        for name in tables.keys() - present:
+            cursor.execute(tables[name])
+
+
+def record_asset(connection: Connection[Cursor], asset: Asset) -> None:
+    """Record that an asset has landed, in place of what was recorded under its URI."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "replace into asset (uri, etag, size_bytes, sha256, num_rows, landed_at) values (%s, %s, %s, %s, %s, %s)",
+            (asset.uri, asset.etag, asset.size_bytes, asset.sha256, asset.num_rows, asset.landed_at),
+        )
+    connection.commit()
+
+
+def current_partitions(connection: Connection[Cursor]) -> tuple[int | None, dict[Partition, str]]:
+    """Give the current load's number (None if there is none) and the state of each of its partitions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select load_id, source_file, source_sha256, partition_number, first_line, first_byte, end_byte,"
+            " num_lines, state from load_partition where state <> 'superseded'"
+        )
+        rows = cursor.fetchall()
+    connection.commit()
+    states = {Partition(*row[1:8]): str(row[8]) for row in rows}
+    return (max(row[0] for row in rows) if rows else None), states
+
+
+def supersede_load(connection: Connection[Cursor]) -> None:
+    """End the current load: from now on nothing is complete until a new one is."""
+    with connection.cursor() as cursor:
+        cursor.execute("update load_partition set state = 'superseded' where state <> 'superseded'")
+    connection.commit()
+
+
+def begin_load(connection: Connection[Cursor], partitions: Sequence[Partition]) -> int:
+    """Plan a new load, all of whose partitions are `planned`, and give its number."""
+    with connection.cursor() as cursor:
+        cursor.execute("select coalesce(max(load_id), 0) + 1 from load_partition")
+        row = cursor.fetchone()
+        load_id = int(row[0]) if row else 1
+        cursor.executemany(
+            "insert into load_partition (load_id, source_file, source_sha256, partition_number, first_line,"
+            " first_byte, end_byte, num_lines, state) values (%s, %s, %s, %s, %s, %s, %s, %s, 'planned')",
+            [
+                (
+                    load_id,
+                    partition.source_file,
+                    partition.source_sha256,
+                    partition.partition_number,
+                    partition.first_line,
+                    partition.first_byte,
+                    partition.end_byte,
+                    partition.num_lines,
+                )
+                for partition in partitions
+            ],
+        )
+    connection.commit()
+    return load_id
+
+
+def claim_partition(connection: Connection[Cursor], load_id: int, partition: Partition) -> bool:
+    """Lock a partition until the transaction ends, and tell whether it is still to be loaded.
+
+    A second attempt at the same partition (a retried or speculative task) waits here for the first, and then finds
+    it loaded.
+
+    Raises:
+        LoadError: the load was superseded meanwhile.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select state from load_partition where load_id = %s and source_file = %s and partition_number = %s"
+            " for update",
+            (load_id, partition.source_file, partition.partition_number),
+        )
+        row = cursor.fetchone()
+    state = row[0] if row else "gone"
+    if state not in ("planned", "loaded"):
+        raise LoadError(f"load {load_id} is {state}: another make extract has begun a new one")
+    return bool(state == "planned")
+
+
+def mark_loaded(
+    connection: Connection[Cursor],
+    load_id: int,
+    partition: Partition,
+    *,
+    num_rows: int,
+    num_structures: int,
+    num_rejects: int,
+) -> None:
+    """Record what a partition gave, in the transaction that holds its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update load_partition set state = 'loaded', num_rows = %s, num_structures = %s, num_rejects = %s,"
+            " loaded_at = utc_timestamp(6) where load_id = %s and source_file = %s and partition_number = %s",
+            (num_rows, num_structures, num_rejects, load_id, partition.source_file, partition.partition_number),
+        )
+
+
+def load_totals(connection: Connection[Cursor], load_id: int) -> LoadTotals:
+    """Sum what the loaded partitions of a load hold so far."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select coalesce(sum(num_lines), 0), coalesce(sum(num_rows), 0), coalesce(sum(num_structures), 0),"
+            " coalesce(sum(num_rejects), 0) from load_partition where load_id = %s and state = 'loaded'",
+            (load_id,),
+        )
+        row = cursor.fetchone()
+    connection.commit()
+    return LoadTotals(*(int(value) for value in row)) if row else LoadTotals(0, 0, 0, 0)
+
+
+@contextmanager
+def staging_lock(mysql: MysqlSettings, staging_database: str) -> Iterator[None]:
+    """Hold the right to change one staging database, so that two runs never load into it at once.
+
+    The server gives the lock back when the connection ends, however the process does.
+
+    Raises:
+        LoadError: another run holds it.
+    """
+    with closing(connect(mysql)) as connection, connection.cursor() as cursor:
+        cursor.execute("set session wait_timeout = 31536000")
+        cursor.execute("select get_lock(%s, 0)", (f"deepcvr:{staging_database}",))
+        row = cursor.fetchone()
+        if not row or row[0] != 1:
+            raise LoadError(f"another make extract is loading {staging_database}: wait until it ends")
+        yield

@@ -1,0 +1,293 @@
+"""The settings of a run: `pipeline.yml`, overridden by the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast, get_args
+
+import yaml
+
+from pipeline.errors import SettingsError
+
+Mode = Literal["development", "production"]
+RecordKind = Literal["sample", "common_feature"]
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
+
+# Names that reach SQL, file names or S3 keys. 40 leaves room for `_staging` in MySQL's 64 characters.
+_DATA_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
+_DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_TASK_NAME = re.compile(r"(extract|spark_jobs)\.[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class MysqlSettings:
+    """Where the MySQL server is.
+
+    Attributes:
+        host: the server's host, or None for the embedded server, which is reached by its socket.
+        unix_socket: the embedded server's socket.
+    """
+
+    host: str | None
+    port: int
+    user: str
+    password: str = field(repr=False)
+    unix_socket: Path
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the server is the embedded one."""
+        return self.host is None
+
+    @property
+    def address(self) -> str:
+        """The server as messages name it."""
+        return f"the embedded MySQL server ({self.unix_socket})" if self.host is None else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """The bucket and the prefix of the run's mode."""
+
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: an archive and the CSV member that holds each kind of record."""
+
+    name: str
+    archive: str
+    members: Mapping[RecordKind, str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of `make extract`: its name, the module that does it, and its parameters."""
+
+    name: str
+    task: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run of one data set in one mode is told from outside."""
+
+    root: Path
+    mode: Mode
+    data_set: DataSet
+    data_sets: Mapping[str, DataSet]
+    source: SourceSettings
+    mysql: MysqlSettings
+    database: str
+    archives_folder: Path
+    unpacked_folder: Path
+    steps: tuple[Step, ...]
+    spark_master: str
+    force: bool
+
+    @property
+    def staging_database(self) -> str:
+        """The database that holds the staging tables and the registry."""
+        return f"{self.database}_staging"
+
+    @property
+    def embedded_dir(self) -> Path:
+        """The folder of the embedded services."""
+        return self.root / ".embedded"
+
+    @property
+    def archive_key(self) -> str:
+        """The archive's key in the bucket."""
+        return str(PurePosixPath(self.source.prefix) / self.data_set.archive)
+
+    @property
+    def archive_uri(self) -> str:
+        """The archive's address, `s3://bucket/key`."""
+        return f"s3://{self.source.bucket}/{self.archive_key}"
+
+    @property
+    def archive_path(self) -> Path:
+        """Where the archive lands."""
+        return self.archives_folder / self.data_set.archive
+
+    def member_path(self, kind: RecordKind) -> Path:
+        """Where the CSV with this kind of record is unpacked."""
+        return self.unpacked_folder / self.data_set.members[kind]
+
+    def member_uri(self, kind: RecordKind) -> str:
+        """The address of the CSV inside its archive, `s3://bucket/key#member`."""
+        return f"{self.archive_uri}#{self.data_set.members[kind]}"
+
+
+def load_settings(
+    *,
+    root: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    mode: str | None = None,
+    data_set: str | None = None,
+    force: bool | None = None,
+) -> Settings:
+    """Read `pipeline.yml` and what the environment overrides.
+
+    Args:
+        root: the project's folder; the one that holds this package by default.
+        environ: the environment; the process's own by default.
+        mode: overrides `DEEPCVR_MODE` and `MODE`.
+        data_set: overrides `DATASET`.
+        force: overrides `FORCE`.
+
+    Raises:
+        SettingsError: a setting is missing, unknown or not of the form that it must have.
+    """
+    root = root or Path(__file__).resolve().parents[1]
+    environ = os.environ if environ is None else environ
+    declared = _read_yaml(root / "pipeline.yml")
+    the_mode = _choose_mode(mode or environ.get("DEEPCVR_MODE") or environ.get("MODE") or "development")
+    data_sets = _data_sets(_section(declared, "data_sets"))
+    chosen = _choose_data_set(data_set or environ.get("DATASET") or "train", data_sets)
+    names = {"mode": the_mode, "data_set": chosen.name}
+    source, folders = _section(declared, "source"), _section(declared, "folders")
+    return Settings(
+        root=root,
+        mode=the_mode,
+        data_set=chosen,
+        data_sets=data_sets,
+        source=SourceSettings(
+            bucket=_text(source, "source", "bucket"),
+            prefix=_text(_section(source, "prefixes", "source."), "source.prefixes", the_mode),
+        ),
+        mysql=_mysql(environ, root),
+        database=_matching(
+            _DATABASE_NAME,
+            _filled(_section(declared, "databases"), "databases", the_mode, names),
+            f"databases.{the_mode}",
+        ),
+        archives_folder=root / _filled(folders, "folders", "archives", names),
+        unpacked_folder=root / _filled(folders, "folders", "unpacked", names),
+        steps=_steps(declared.get("extract")),
+        spark_master=environ.get("SPARK_MASTER") or "local[*]",
+        force=environ.get("FORCE", "") not in ("", "0") if force is None else force,
+    )
+
+
+def for_data_set(settings: Settings, name: str) -> Settings:
+    """Give the settings of another data set in the same mode.
+
+    Raises:
+        SettingsError: there is no such data set.
+    """
+    chosen = _choose_data_set(name, settings.data_sets)
+    return replace(load_settings(root=settings.root, mode=settings.mode, data_set=chosen.name), mysql=settings.mysql)
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        declared = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} is missing: run from a complete copy of the project") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(declared, dict):
+        raise SettingsError(f"{path} must hold the keys source, data_sets, databases, folders and extract")
+    return cast(Mapping[str, Any], declared)
+
+
+def _section(declared: Mapping[str, Any], name: str, where: str = "") -> Mapping[str, Any]:
+    section = declared.get(name)
+    if not isinstance(section, dict):
+        raise SettingsError(f"pipeline.yml: {where}{name} is missing or not a mapping")
+    return cast(Mapping[str, Any], section)
+
+
+def _text(section: Mapping[str, Any], where: str, name: str) -> str:
+    value = section.get(name)
+    if not isinstance(value, str) or not value:
+        raise SettingsError(f"pipeline.yml: {where}.{name} is missing or not a text")
+    return value
+
+
+def _matching(pattern: re.Pattern[str], value: str, where: str) -> str:
+    if not pattern.fullmatch(value):
+        raise SettingsError(f"pipeline.yml: {where} is {value!r}, which does not match {pattern.pattern}")
+    return value
+
+
+def _filled(section: Mapping[str, Any], where: str, name: str, names: Mapping[str, str]) -> str:
+    template = _text(section, where, name)
+    try:
+        return template.format_map(names)
+    except (KeyError, ValueError, IndexError, AttributeError):
+        known = ", ".join(f"{{{key}}}" for key in names)
+        raise SettingsError(f"pipeline.yml: {where}.{name} is {template!r}; it may name {known}") from None
+
+
+def _choose_mode(mode: str) -> Mode:
+    if mode not in MODES:
+        raise SettingsError(f"MODE is {mode!r}, expected {' or '.join(MODES)}")
+    return cast(Mode, mode)
+
+
+def _choose_data_set(name: str, data_sets: Mapping[str, DataSet]) -> DataSet:
+    if name not in data_sets:
+        raise SettingsError(f"DATASET is {name!r}, expected {' or '.join(data_sets)} (declared in pipeline.yml)")
+    return data_sets[name]
+
+
+def _data_sets(section: Mapping[str, Any]) -> Mapping[str, DataSet]:
+    return {str(name): _data_set(str(name), section) for name in section}
+
+
+def _data_set(name: str, section: Mapping[str, Any]) -> DataSet:
+    where = f"data_sets.{name}"
+    _matching(_DATA_SET_NAME, name, "a name under data_sets")
+    declared = _section(section, name, "data_sets.")
+    members = _section(declared, "members", f"{where}.")
+    return DataSet(
+        name=name,
+        archive=_matching(_FILE_NAME, _text(declared, where, "archive"), f"{where}.archive"),
+        members={
+            kind: _matching(_FILE_NAME, _text(members, f"{where}.members", kind), f"{where}.members.{kind}")
+            for kind in RECORD_KINDS
+        },
+    )
+
+
+def _steps(declared: Any) -> tuple[Step, ...]:
+    if not isinstance(declared, list) or not declared:
+        raise SettingsError("pipeline.yml: extract must list at least one step")
+    return tuple(_step(item, number) for number, item in enumerate(declared, start=1))
+
+
+def _step(declared: Any, number: int) -> Step:
+    where = f"extract, step {number}"
+    if not isinstance(declared, dict):
+        raise SettingsError(f"pipeline.yml: {where} must have a name and a task")
+    parameters = {str(key): value for key, value in declared.items() if key not in ("name", "task")}
+    task = _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
+    return Step(name=_text(declared, where, "name"), task=task, parameters=parameters)
+
+
+def _mysql(environ: Mapping[str, str], root: Path) -> MysqlSettings:
+    host = environ.get("MYSQL_HOST") or None
+    socket = root / ".embedded" / "mysql.sock"
+    if host is None:
+        return MysqlSettings(host=None, port=0, user="root", password="", unix_socket=socket)
+    port = environ.get("MYSQL_PORT") or "3306"
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise SettingsError(f"MYSQL_PORT is {port!r}, expected a number from 1 to 65535")
+    user = environ.get("MYSQL_USER")
+    if not user:
+        raise SettingsError("MYSQL_HOST is set but MYSQL_USER is not: set MYSQL_USER and MYSQL_PASSWORD")
+    return MysqlSettings(
+        host=host, port=int(port), user=user, password=environ.get("MYSQL_PASSWORD", ""), unix_socket=socket
+    )

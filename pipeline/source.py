@@ -1,0 +1,101 @@
+"""Which S3 store the archives come from, and a client for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from pipeline.errors import ServiceError, SettingsError
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Source:
+    """An S3 store.
+
+    Attributes:
+        kind: `configured`: boto3 found credentials or an endpoint; `embedded`: the project's own server.
+        client_arguments: what `boto3.client` needs beside its own chain of configuration.
+    """
+
+    kind: Literal["configured", "embedded"]
+    client_arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def is_configured() -> bool:
+    """Whether boto3's own chain finds credentials or an endpoint other than AWS."""
+    import boto3  # noqa: PLC0415 - slow to import, and not every command needs it
+
+    session = boto3.Session()
+    return session.get_credentials() is not None or _endpoint_is_configured(session)
+
+
+def find_source(settings: Settings) -> Source:
+    """Find the store to read from.
+
+    Raises:
+        SettingsError: production mode, and neither credentials nor an endpoint are set.
+        ServiceError: the embedded server is to be used, and is not running.
+    """
+    require_source(settings)
+    if is_configured():
+        return Source("configured")
+    return Source("embedded", _embedded_arguments(settings.embedded_dir / "services.json"))
+
+
+def require_source(settings: Settings) -> None:
+    """Check that the run has a source, without asking any server.
+
+    Raises:
+        SettingsError: production mode, and neither credentials nor an endpoint are set.
+    """
+    if settings.mode == "production" and not is_configured():
+        raise SettingsError(
+            "production mode needs an S3 source: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE),"
+            " and AWS_ENDPOINT_URL for a store other than AWS"
+        )
+
+
+def open_client(source: Source, config: Config | None = None) -> S3Client:
+    """Open a client; an endpoint that is set without credentials is read anonymously.
+
+    Args:
+        source: the store.
+        config: time limits and retries.
+    """
+    import boto3  # noqa: PLC0415
+    from botocore import UNSIGNED  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    session = boto3.Session()
+    arguments = {"region_name": session.region_name or "us-east-1", **source.client_arguments}
+    config = config or Config()
+    if source.kind == "configured" and session.get_credentials() is None:
+        config = config.merge(Config(signature_version=UNSIGNED))
+    return session.client("s3", config=config, **arguments)
+
+
+def _endpoint_is_configured(session: Any) -> bool:
+    endpoint = session.client("s3", region_name=session.region_name or "us-east-1").meta.endpoint_url
+    host = urlsplit(endpoint).hostname or ""
+    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _embedded_arguments(services: Path) -> dict[str, Any]:
+    try:
+        declared = json.loads(services.read_text(encoding="utf-8"))["s3"]
+        return {
+            "endpoint_url": declared["endpoint_url"],
+            "aws_access_key_id": declared["access_key_id"],
+            "aws_secret_access_key": declared["secret_access_key"],
+            "region_name": declared["region"],
+        }
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        raise ServiceError("the embedded S3 server is not running: run make up") from None
