@@ -1,0 +1,188 @@
+"""Server processes: started apart from their caller, found again by the folder that they work in, and stopped.
+
+No process file is kept, so none can be stale: the kernel's table of processes is asked. A server is known by its
+program's name and its working folder, which is its data folder and belongs to it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pipeline.errors import ServiceError
+
+LEAST_FREE_BYTES = 1_000_000_000
+
+_PROC = Path("/proc")
+# What this process has started and not yet seen end, kept so that none is reaped behind its user's back.
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running process, and the descriptor that stands for it alone even when its number is given to another."""
+
+    pid: int
+    arguments: tuple[str, ...]
+
+
+@contextmanager
+def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[None]:
+    """Hold a lock on a file, so that two commands do not do the same work at once.
+
+    The kernel drops the lock when its holder ends, however it ends.
+
+    Raises:
+        ServiceError: another process has held it for too long.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="ascii") as file:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ServiceError(f"another command has been {purpose} for too long ({path} is locked)") from None
+                time.sleep(0.1)
+        yield
+
+
+def find_process(folder: Path, program: str) -> Process | None:
+    """Find the process that runs a program in a folder.
+
+    Args:
+        folder: its working folder.
+        program: how the name of one of its first arguments ends; a loader may stand before the program.
+    """
+    wanted = os.path.realpath(folder)
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and _working_folder(entry) == wanted:
+            arguments = _arguments(entry)
+            if any(Path(argument).name == program for argument in arguments[:4]):
+                return Process(int(entry.name), arguments)
+    return None
+
+
+def start_detached(
+    command: Sequence[str], *, folder: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in its own session, so that it outlives this process and its terminal.
+
+    Args:
+        command: the program and its arguments, which every user of the machine can read.
+        folder: its working folder.
+        log: the file that its output is appended to.
+        environment: the whole environment; this process's own by default.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - a server program that was looked up, not built from input
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True, umask=0o077,
+        )
+    _STARTED.append(process)
+    return process
+
+
+def stop_process(folder: Path, program: str, *, patience_seconds: float) -> str | None:
+    """Ask the process that works in a folder to end, and end it if it does not.
+
+    Args:
+        folder: its working folder.
+        program: the name of its program.
+        patience_seconds: how long it may take after SIGTERM before SIGKILL follows.
+
+    Returns:
+        None where nothing runs, else how it went: `stopped` or `killed`.
+
+    Raises:
+        ServiceError: it is still there after SIGKILL.
+    """
+    process = find_process(folder, program)
+    if process is None:
+        return None
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            # The number could have passed to another process between the look and the descriptor.
+            if find_process(folder, program) != process:
+                return None
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            if _has_ended(descriptor, patience_seconds):
+                return "stopped"
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            if not _has_ended(descriptor, 30):
+                raise ServiceError(f"process {process.pid} ({program}) does not end, even by SIGKILL")
+            return "killed"
+        finally:
+            os.close(descriptor)
+            for started in list(_STARTED):
+                if started.poll() is not None:
+                    _STARTED.remove(started)
+    return "stopped"
+
+
+def started_at(pid: int) -> datetime:
+    """Give the time when a process was started, in UTC."""
+    # Field 22 of stat; the second field, the name, may hold blanks, so count from its closing bracket.
+    fields = (_PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    uptime = float((_PROC / "uptime").read_text(encoding="ascii").split()[0])
+    age = uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return datetime.now(UTC) - timedelta(seconds=age)
+
+
+def require_free_space(folder: Path, what: str) -> None:
+    """Check that a server has room to work.
+
+    Raises:
+        ServiceError: the disk is nearly full.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        raise ServiceError(
+            f"too little disk space for {what}: {free / 1e9:.1f} GB free at {folder},"
+            f" at least {LEAST_FREE_BYTES / 1e9:.0f} GB needed: free some"
+        )
+
+
+def folder_size(folder: Path) -> int:
+    """Add up the bytes that the files below a folder take on the disk."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # a server removes files while we count
+            total += path.lstat().st_blocks * 512
+    return total
+
+
+def _has_ended(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _working_folder(entry: Path) -> str | None:
+    try:
+        return os.readlink(entry / "cwd")
+    except OSError:  # it has ended, or is another user's
+        return None
+
+
+def _arguments(entry: Path) -> tuple[str, ...]:
+    try:
+        content = (entry / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(part) for part in content.split(b"\0") if part)
