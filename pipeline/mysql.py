@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.connections import Connection
@@ -14,6 +14,12 @@ from pymysql.cursors import Cursor
 
 from pipeline.errors import DatabaseError
 from pipeline.settings import MysqlSettings
+
+if TYPE_CHECKING:
+    # Generic in the type stubs only.
+    MysqlConnection = Connection[Cursor]
+else:
+    MysqlConnection = Connection
 
 # LOAD DATA LOCAL turns errors into warnings whatever the mode is, so the loader counts rows as well;
 # strict mode guards every other statement, on servers that run without it.
@@ -27,8 +33,8 @@ def connect(
     settings: MysqlSettings,
     *,
     database: str | None = None,
-    connection_class: type[Connection[Cursor]] = Connection,
-) -> Connection[Cursor]:
+    connection_class: type[MysqlConnection] = Connection,
+) -> MysqlConnection:
     """Open a connection in UTC and strict mode, without autocommit.
 
     Args:

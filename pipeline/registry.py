@@ -11,11 +11,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from pymysql.connections import Connection
-from pymysql.cursors import Cursor
-
 from pipeline.errors import LoadError
-from pipeline.mysql import connect, explained
+from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.settings import MysqlSettings, Settings
 
 _ASSET = """
@@ -104,7 +101,7 @@ class LoadTotals:
     num_rejects: int
 
 
-def open_registry(settings: Settings) -> Connection[Cursor]:
+def open_registry(settings: Settings) -> MysqlConnection:
     """Connect to the staging database, which is made with its registry if it is missing.
 
     Raises:
@@ -122,7 +119,7 @@ def open_registry(settings: Settings) -> Connection[Cursor]:
     return connection
 
 
-def _create_missing(connection: Connection[Cursor], tables: dict[str, str]) -> None:
+def _create_missing(connection: MysqlConnection, tables: dict[str, str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("select table_name from information_schema.tables where table_schema = database()")
         present = {name for (name,) in cursor.fetchall()}
@@ -130,7 +127,7 @@ def _create_missing(connection: Connection[Cursor], tables: dict[str, str]) -> N
             cursor.execute(tables[name])
 
 
-def record_asset(connection: Connection[Cursor], asset: Asset) -> None:
+def record_asset(connection: MysqlConnection, asset: Asset) -> None:
     """Record that an asset has landed, in place of what was recorded under its URI."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -140,7 +137,19 @@ def record_asset(connection: Connection[Cursor], asset: Asset) -> None:
     connection.commit()
 
 
-def current_partitions(connection: Connection[Cursor]) -> tuple[int | None, dict[Partition, str]]:
+def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
+    """Give what is recorded of an asset, if it has landed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select uri, etag, size_bytes, sha256, num_rows, landed_at from asset where uri = %s",
+            (uri,),
+        )
+        row = cursor.fetchone()
+    connection.commit()
+    return Asset(*row) if row else None
+
+
+def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Partition, str]]:
     """Give the current load's number (None if there is none) and the state of each of its partitions."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -153,14 +162,14 @@ def current_partitions(connection: Connection[Cursor]) -> tuple[int | None, dict
     return (max(row[0] for row in rows) if rows else None), states
 
 
-def supersede_load(connection: Connection[Cursor]) -> None:
+def supersede_load(connection: MysqlConnection) -> None:
     """End the current load: from now on nothing is complete until a new one is."""
     with connection.cursor() as cursor:
         cursor.execute("update load_partition set state = 'superseded' where state <> 'superseded'")
     connection.commit()
 
 
-def begin_load(connection: Connection[Cursor], partitions: Sequence[Partition]) -> int:
+def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> int:
     """Plan a new load, all of whose partitions are `planned`, and give its number."""
     with connection.cursor() as cursor:
         cursor.execute("select coalesce(max(load_id), 0) + 1 from load_partition")
@@ -187,7 +196,7 @@ def begin_load(connection: Connection[Cursor], partitions: Sequence[Partition]) 
     return load_id
 
 
-def claim_partition(connection: Connection[Cursor], load_id: int, partition: Partition) -> bool:
+def claim_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> bool:
     """Lock a partition until the transaction ends, and tell whether it is still to be loaded.
 
     A second attempt at the same partition (a retried or speculative task) waits here for the first, and then finds
@@ -210,7 +219,7 @@ def claim_partition(connection: Connection[Cursor], load_id: int, partition: Par
 
 
 def mark_loaded(
-    connection: Connection[Cursor],
+    connection: MysqlConnection,
     load_id: int,
     partition: Partition,
     *,
@@ -227,7 +236,7 @@ def mark_loaded(
         )
 
 
-def load_totals(connection: Connection[Cursor], load_id: int) -> LoadTotals:
+def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:
     """Sum what the loaded partitions of a load hold so far."""
     with connection.cursor() as cursor:
         cursor.execute(

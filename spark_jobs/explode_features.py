@@ -1,0 +1,241 @@
+"""The explode job: two CSV files of one data set into the long staging tables, by Spark.
+
+The job cuts both files into partitions, and each Spark task lands one of them, from the raw bytes of the file to
+`LOAD DATA LOCAL`. Every executor must therefore see the files under the same path as the driver, and reach the MySQL
+server. Running the job again does what is left to do: nothing, after a complete load of the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+
+from pipeline.cli import run_command, say
+from pipeline.errors import LoadError, PipelineError
+from pipeline.mysql import MysqlConnection, explained
+from pipeline.progress import duration, quantity, track
+from pipeline.registry import (
+    LoadTotals,
+    Partition,
+    begin_load,
+    current_partitions,
+    landed_asset,
+    load_totals,
+    open_registry,
+    staging_lock,
+    supersede_load,
+)
+from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
+from pipeline.steps import StepResult, byte_size, refuse_unknown
+from spark_jobs.landing import Destination, land_partition
+from spark_jobs.partitions import plan_partitions
+from spark_jobs.session import spark_session
+from spark_jobs.staging import empty_staging_tables, has_staging_tables
+
+DEFAULT_PARTITION_SIZE = 8 << 20
+
+_SECONDS_BETWEEN_POLLS = 0.5
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A CSV file that has landed: where it is, what it holds, and its checksum."""
+
+    path: Path
+    kind: RecordKind
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """A load and those of its partitions that are still to be landed."""
+
+    load_id: int
+    pending: tuple[Partition, ...]
+
+
+def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool = False) -> StepResult:
+    """Land the data set's CSV files in the staging tables.
+
+    Args:
+        settings: name the data set, the databases and the Spark master.
+        parameters: `partition_size`, such as `8 MiB`.
+        verbose: let Spark's own output through.
+
+    Raises:
+        PipelineError: the load is not complete. What has landed stays, and the next run does the rest.
+    """
+    refuse_unknown(parameters, {"partition_size"}, step="explode")
+    partition_size = byte_size(parameters, "partition_size", default=DEFAULT_PARTITION_SIZE)
+    with (
+        staging_lock(settings.mysql, settings.staging_database),
+        closing(open_registry(settings)) as registry,
+        explained(settings.mysql),
+    ):
+        files = _source_files(settings, registry)
+        load = _current_load(registry, files) if not settings.force else None
+        if load and not load.pending:
+            return StepResult(f"skipped: {_counts(load_totals(registry, load.load_id))} are in staging already")
+        load = load or _new_load(registry, files, partition_size)
+        seconds = _land(settings, registry, load, files, verbose=verbose)
+        return StepResult(_summary(load_totals(registry, load.load_id), load, seconds))
+
+
+def _source_files(settings: Settings, registry: MysqlConnection) -> tuple[SourceFile, ...]:
+    return tuple(_source_file(settings, registry, kind) for kind in RECORD_KINDS)
+
+
+def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind) -> SourceFile:
+    path, uri = settings.member_path(kind), settings.member_uri(kind)
+    asset = landed_asset(registry, uri)
+    if asset is None or not path.is_file():
+        raise LoadError(f"{path} has not landed: run make extract, which downloads and unpacks it first")
+    if path.stat().st_size != asset.size_bytes:
+        raise LoadError(f"{path} is not the file that was unpacked: run make extract FORCE=1")
+    return SourceFile(path, kind, asset.sha256)
+
+
+def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
+    """Give the load of just these files that is complete or was begun, if there is one."""
+    load_id, states = current_partitions(registry)
+    planned_for = {(partition.source_file, partition.source_sha256) for partition in states}
+    wanted = {(file.path.name, file.sha256) for file in files if file.path.stat().st_size}
+    if load_id is None or planned_for != wanted or not has_staging_tables(registry):
+        return None
+    return Load(load_id, tuple(partition for partition, state in states.items() if state == "planned"))
+
+
+def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_size: int) -> Load:
+    """Begin a load in empty staging tables.
+
+    The load before it is superseded first and the new one planned last: stopped anywhere between, there is no
+    current load, and the next run begins here again.
+    """
+    supersede_load(registry)
+    empty_staging_tables(registry)
+    partitions = [partition for file in files for partition in plan_partitions(file.path, file.sha256, partition_size)]
+    if not partitions:
+        raise LoadError("both CSV files are empty: nothing to load")
+    return Load(begin_load(registry, partitions), tuple(partitions))
+
+
+def _land(
+    settings: Settings,
+    registry: MysqlConnection,
+    load: Load,
+    files: Sequence[SourceFile],
+    *,
+    verbose: bool,
+) -> float:
+    destination = Destination(settings.mysql, settings.staging_database, load.load_id)
+    tasks = [(destination, file.path, file.kind, partition) for file, partition in _interleaved(load.pending, files)]
+    log = None if verbose else settings.root / "logs" / "spark.log"
+    with spark_session(settings, log=log) as spark:
+        begun = time.monotonic()
+        with _progress(settings, load):
+            try:
+                spark.sparkContext.parallelize(tasks, len(tasks)).foreach(_land_task)
+            except Exception as error:
+                raise _explained_failure(error, log) from error
+        seconds = time.monotonic() - begun
+    _, states = current_partitions(registry)
+    if left := sum(state != "loaded" for state in states.values()):
+        raise LoadError(f"{left} partitions have not been landed: run make extract again")
+    return seconds
+
+
+def _land_task(task: tuple[Destination, Path, RecordKind, Partition]) -> None:
+    land_partition(*task)
+
+
+def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[tuple[SourceFile, Partition]]:
+    """Order partitions so that both files advance together: tasks side by side then seldom share a table."""
+    by_name = {file.path.name: file for file in files}
+    size = {file.path.name: file.path.stat().st_size for file in files}
+    ordered = sorted(partitions, key=lambda partition: partition.end_byte / size[partition.source_file])
+    return [(by_name[partition.source_file], partition) for partition in ordered]
+
+
+@contextmanager
+def _progress(settings: Settings, load: Load) -> Iterator[None]:
+    """Show the rows that have landed, as the registry counts them, whichever machine landed them."""
+    ended = threading.Event()
+    total = sum(partition.num_lines for partition in load.pending)
+
+    def poll() -> None:
+        with closing(open_registry(settings)) as registry, track("explode", total, "rows") as progress:
+            before = load_totals(registry, load.load_id).num_lines
+            while not ended.wait(_SECONDS_BETWEEN_POLLS):
+                now = load_totals(registry, load.load_id).num_lines
+                progress.advance(now - before)
+                before = now
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _explained_failure(error: Exception, log: Path | None) -> PipelineError:
+    """Find the one line that a task raised among what Spark tells of its end."""
+    raised = re.search(r"^(?:\w+: )?pipeline\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+    if raised:
+        return LoadError(raised[1].strip())
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    where = f" ({log} has Spark's own account)" if log else ""
+    return LoadError(f"the Spark job failed: {lines[0] if lines else type(error).__name__}{where}")
+
+
+def _summary(totals: LoadTotals, load: Load, seconds: float) -> str:
+    partitions = f"{len(load.pending)} partitions" if len(load.pending) != 1 else "1 partition"
+    rate = totals.num_structures / seconds
+    return f"{_counts(totals)} in {partitions}, {duration(seconds)} ({rate:,.0f} structures/s)"
+
+
+def _counts(totals: LoadTotals) -> str:
+    return (
+        f"{quantity(totals.num_rows, 'rows')}, {totals.num_structures:,} structures,"
+        f" {totals.num_rejects:,} rejected records"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job from the command line and give its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="explode_features.py",
+        description="Explode the feature lists of a data set that `make extract` has unpacked into the staging tables.",
+        epilog="Example: spark-submit --master 'local[4]' spark_jobs/explode_features.py --dataset test",
+    )
+    parser.add_argument("--dataset", help="train or test (default: DATASET, or train)")
+    parser.add_argument("--mode", help="development or production (default: DEEPCVR_MODE, MODE, or development)")
+    parser.add_argument("--partition-size", help="how much of a file one task lands (default: 8 MiB)")
+    parser.add_argument("--force", action="store_true", help="load again even if the same files are in staging")
+    parser.add_argument("--verbose", action="store_true", help="show Spark's own output, and tracebacks")
+    options = parser.parse_args(arguments)
+
+    def explode() -> None:
+        settings = load_settings(mode=options.mode, data_set=options.dataset, force=options.force or None)
+        declared = next((step.parameters for step in settings.steps if step.task == "spark_jobs.explode_features"), {})
+        given = {"partition_size": options.partition_size} if options.partition_size else {}
+        say(run_step(settings, {**declared, **given}, verbose=options.verbose).result)
+
+    return run_command(explode, verbose=options.verbose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

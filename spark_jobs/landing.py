@@ -1,0 +1,231 @@
+"""Landing one partition in the staging tables, exactly once.
+
+All rows of a partition and its mark in the registry are one transaction. A task that is killed, retried or run twice
+therefore leaves either the whole partition or nothing, and never two of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pymysql.connections import MySQLResult
+from pymysql.cursors import Cursor
+from pymysql.protocol import LoadLocalPacketWrapper
+
+from pipeline.errors import LoadError
+from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.registry import Partition, claim_partition, mark_loaded
+from pipeline.settings import MysqlSettings, RecordKind
+from spark_jobs.explode import Exploded, RejectedRecord, explode
+from spark_jobs.partitions import read_blocks
+from spark_jobs.staging import Target, target_of
+
+Buffer: TypeAlias = bytes | pa.Buffer
+
+# The name that LOAD DATA LOCAL gives the server, and that the server must ask for.
+_STREAM_NAME = "deepcvr-stream"
+
+# MySQL's packets hold 16 MiB; smaller ones keep the server reading while the next is made.
+_CHUNK_SIZE = 1 << 20
+
+_DUPLICATE_KEY = 1062
+
+_SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT = 600
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The server and the staging database that partitions land in, and the load that they belong to."""
+
+    mysql: MysqlSettings
+    staging_database: str
+    load_id: int
+
+
+@dataclass
+class _Collected:
+    """What a partition's blocks give beside the long rows: small, and kept until those are sent."""
+
+    rows: list[pa.Buffer] = field(default_factory=list)
+    rejected: list[bytes] = field(default_factory=list)
+    num_rows: int = 0
+    num_structures: int = 0
+    num_lines: int = 0
+
+
+class StreamConnection(MysqlConnection):
+    """A connection that answers `LOAD DATA LOCAL` with what the program gives it, and never with a file.
+
+    A server can answer any statement by asking the client for any of its files. This client has none to send: it
+    sends the chunks given to `load`, once, for the name that it chose itself, and refuses everything else.
+    """
+
+    chunks: Iterable[Buffer] | None = None
+
+    def load(self, table: str, columns: str, chunks: Iterable[Buffer]) -> int:
+        """Load rows into a table and give their number.
+
+        Args:
+            table: name of the table.
+            columns: the columns that a row has, as SQL.
+            chunks: text of the rows, cut anywhere.
+
+        Raises:
+            LoadError: the server changed or skipped a row.
+        """
+        self.chunks = chunks
+        with self.cursor() as cursor:
+            cursor.execute(
+                f"load data local infile '{_STREAM_NAME}' into table `{table}` character set binary"
+                f" fields terminated by '\\t' escaped by '\\\\' lines terminated by '\\n' ({columns})"
+            )
+            num_rows = cursor.rowcount
+            if cursor.warning_count:
+                raise LoadError(_first_warning(cursor, table))
+        return num_rows
+
+    def _read_query_result(self, unbuffered: bool = False) -> int:
+        """As in the driver, with a result that streams."""
+        if unbuffered:
+            raise NotImplementedError
+        self._result = None
+        result = _StreamResult(self)
+        result.read()
+        self._result = result
+        if result.server_status is not None:
+            self.server_status = result.server_status
+        return result.affected_rows or 0
+
+
+def _first_warning(cursor: Cursor, table: str) -> str:
+    cursor.execute("show warnings limit 1")
+    row = cursor.fetchone()
+    _, code, message = row or ("", 0, "no reason given")
+    if code == _DUPLICATE_KEY:
+        return f"two records of the source have the same key, which table {table} cannot hold: {message}"
+    return f"the server would not take every row of table {table} as it is: {message}"
+
+
+class _StreamResult(MySQLResult):
+    def _read_load_local_packet(self, first_packet: Any) -> None:
+        connection: Any = self.connection
+        asked_for = LoadLocalPacketWrapper(first_packet).filename
+        chunks, connection.chunks = connection.chunks, None
+        try:
+            if chunks is None or asked_for != _STREAM_NAME.encode():
+                raise LoadError(f"the MySQL server asked for a file ({asked_for!r}) that it was not offered")
+            for chunk in chunks:
+                view = memoryview(chunk)
+                for begin in range(0, len(view), _CHUNK_SIZE):
+                    connection.write_packet(view[begin : begin + _CHUNK_SIZE])
+        finally:
+            connection.write_packet(b"")
+            answer = connection._read_packet()
+        self._read_ok_packet(answer)  # type: ignore[attr-defined] # the stubs leave out what is not public
+
+
+def land_partition(destination: Destination, path: Path, kind: RecordKind, partition: Partition) -> None:
+    """Explode a partition and land it, unless that has been done.
+
+    Args:
+        destination: where to.
+        path: the CSV file.
+        kind: the kind of its records.
+        partition: which part of it.
+
+    Raises:
+        LoadError: the partition cannot be landed whole.
+        DatabaseError: the server cannot be reached, or refuses.
+    """
+    mysql = destination.mysql
+    with (
+        explained(mysql),
+        closing(connect(mysql, database=destination.staging_database, connection_class=StreamConnection)) as connection,
+    ):
+        assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
+        with connection.cursor() as cursor:
+            cursor.execute(f"set session innodb_lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT}")
+        if not claim_partition(connection, destination.load_id, partition):
+            return
+        _land(connection, destination.load_id, path, kind, partition)
+        connection.commit()
+
+
+def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKind, partition: Partition) -> None:
+    target, collected = target_of(kind), _Collected()
+    exploded = (explode(block, kind) for block in read_blocks(path, partition))
+    num_structures = connection.load(
+        target.structures,
+        f"{target.key}, feature_name, feature_id, feature_value",
+        _long_rows(exploded, collected, partition),
+    )
+    num_rows = connection.load(target.rows, ", ".join([*target.columns, "partition_number"]), collected.rows)
+    num_rejects = connection.load(
+        "rejected_record", "source_file, line_number, partition_number, reason, record", collected.rejected
+    )
+    _check_counts(partition, collected, (num_rows, num_structures, num_rejects), target)
+    mark_loaded(
+        connection,
+        load_id,
+        partition,
+        num_rows=num_rows,
+        num_structures=num_structures,
+        num_rejects=num_rejects,
+    )
+
+
+def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: Partition) -> Iterator[pa.Buffer]:
+    """Give the long rows block by block, and collect what else each block has on the way."""
+    last_column = pa.scalar(b"%d\n" % partition.partition_number)
+    for block in exploded:
+        yield block.structures
+        if len(block.rows):
+            collected.rows.append(pc.binary_join_element_wise(block.rows, last_column, b"").buffers()[2])
+        collected.rejected.extend(
+            _rejected_row(partition, partition.first_line + collected.num_lines + reject.line_number, reject)
+            for reject in block.rejected
+        )
+        collected.num_rows += len(block.rows)
+        collected.num_structures += block.num_structures
+        collected.num_lines += block.num_lines
+
+
+def _rejected_row(partition: Partition, line_number: int, reject: RejectedRecord) -> bytes:
+    fields = [
+        partition.source_file.encode(),
+        b"%d" % line_number,
+        b"%d" % partition.partition_number,
+        reject.reason.encode(),
+        _escaped(reject.record),
+    ]
+    return b"\t".join(fields) + b"\n"
+
+
+def _escaped(text: bytes) -> bytes:
+    """Escape what `LOAD DATA` would take for a separator, an escape or the end of the text.
+
+    Source: the MySQL manual, LOAD DATA Statement, Field and Line Handling.
+    """
+    return (
+        text.replace(b"\\", b"\\\\")
+        .replace(b"\t", b"\\t")
+        .replace(b"\n", b"\\n")
+        .replace(b"\r", b"\\r")
+        .replace(b"\0", b"\\0")
+    )
+
+
+def _check_counts(partition: Partition, collected: _Collected, landed: tuple[int, int, int], target: Target) -> None:
+    found = (collected.num_rows, collected.num_structures, len(collected.rejected))
+    if landed != found or collected.num_lines != partition.num_lines:
+        raise LoadError(
+            f"partition {partition.partition_number} of {partition.source_file} has {collected.num_lines} lines of"
+            f" {partition.num_lines} and gave {found} rows, structures and rejects, but {landed} came into"
+            f" {target.rows}, {target.structures} and rejected_record: nothing of it was kept"
+        )

@@ -1,0 +1,98 @@
+"""The Spark session, quiet and small by default; `spark-defaults.conf` and `spark-submit --conf` win."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_PACKAGES = ("pipeline", "spark_jobs")
+
+_DEFAULTS = {
+    # The JVM only hands out partitions: the rows never pass through it.
+    "spark.driver.memory": "512m",
+    "spark.executor.memory": "512m",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.python.worker.reuse": "true",
+}
+
+# A local master needs no address that others can reach.
+_LOCAL_DEFAULTS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+
+@contextmanager
+def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSession]:
+    """Run a Spark session whose executors know this project's code.
+
+    Args:
+        settings: name the master, and the folder in which Java may be.
+        log: file for what Spark and its workers print; None lets it through to standard error.
+
+    Yields:
+        The session. It is stopped at the end.
+    """
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    java = settings.embedded_dir / "java"
+    if "JAVA_HOME" not in os.environ and java.is_dir():
+        os.environ["JAVA_HOME"] = str(java)
+    with tempfile.TemporaryDirectory(prefix="deepcvr-") as folder:
+        with _standard_error_to(log):
+            spark = _start(settings)
+        try:
+            spark.sparkContext.addPyFile(_zip_packages(settings.root, Path(folder)))
+            yield spark
+        finally:
+            spark.stop()
+
+
+def _start(settings: Settings) -> SparkSession:
+    from pyspark import SparkConf  # noqa: PLC0415 - slow to import, and a load that is complete needs no Spark
+    from pyspark.sql import SparkSession  # noqa: PLC0415
+
+    defaults = _DEFAULTS | (_LOCAL_DEFAULTS if settings.spark_master.startswith("local") else {})
+    conf = SparkConf()
+    for name, value in defaults.items():
+        conf.setIfMissing(name, value)
+    conf.setIfMissing("spark.master", settings.spark_master)
+    return SparkSession.builder.appName("deepcvr explode").config(conf=conf).getOrCreate()
+
+
+@contextmanager
+def _standard_error_to(log: Path | None) -> Iterator[None]:
+    """Let what is started meanwhile write its standard error to a file.
+
+    The JVM prints warnings before any of its logging can be configured, and hands its standard error on to the
+    Python workers.
+    """
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _zip_packages(root: Path, folder: Path) -> str:
+    """Pack the code that the executors run."""
+    for package in _PACKAGES:
+        shutil.copytree(root / package, folder / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return shutil.make_archive(str(folder / "deepcvr"), "zip", folder / "code")
