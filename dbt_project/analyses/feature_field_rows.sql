@@ -1,0 +1,1 @@
+../seeds/feature_field.csv

@@ -1,0 +1,106 @@
+{#- The contract of a table, read from the YAML of its model: the one place where its keys are declared. -#}
+{% macro contract_of(node) %}
+    {%- set contract = namespace(primary_key=[]) -%}
+    {%- set columns, checks, foreign_keys = [], [], [] -%}
+    {%- for column in node.columns.values() -%}
+        {%- set not_null = column.constraints | selectattr('type', 'equalto', 'not_null') | list | length > 0 -%}
+        {%- do columns.append({'name': column.name, 'data_type': column.data_type, 'not_null': not_null}) -%}
+    {%- endfor -%}
+    {%- for constraint in all_constraints(node) -%}
+        {%- if constraint.type == 'primary_key' -%}
+            {%- set contract.primary_key = constraint.columns -%}
+        {%- elif constraint.type == 'check' -%}
+            {%- do checks.append(constraint.expression) -%}
+        {%- elif constraint.type == 'foreign_key' -%}
+            {%- do foreign_keys.append(parse_foreign_key(node, constraint)) -%}
+        {%- elif constraint.type != 'not_null' -%}
+            {{ exceptions.raise_compiler_error(
+                node.name ~ ": a table takes primary_key, not_null, check and foreign_key constraints, not "
+                ~ constraint.type
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if not contract.primary_key -%}
+        {{ exceptions.raise_compiler_error(node.name ~ ": a table needs a primary_key constraint in its YAML") }}
+    {%- endif -%}
+    {{ return({
+        'columns': columns, 'primary_key': contract.primary_key, 'checks': checks, 'foreign_keys': foreign_keys
+    }) }}
+{% endmacro %}
+
+
+{% macro all_constraints(node) %}
+    {%- set found = [] -%}
+    {%- for column in node.columns.values() -%}
+        {%- for constraint in column.constraints -%}
+            {%- do found.append({
+                'type': constraint.type | string, 'expression': constraint.expression, 'columns': [column.name]
+            }) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for constraint in node.constraints -%}
+        {%- do found.append({
+            'type': constraint.type | string, 'expression': constraint.expression, 'columns': constraint.columns
+        }) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{% endmacro %}
+
+
+{% macro parse_foreign_key(node, constraint) %}
+    {%- set parts = modules.re.match('^\\s*(\\w+)\\s*\\(\\s*(\\w+)\\s*\\)\\s*$', constraint.expression or '') -%}
+    {%- if not parts or constraint.columns | length != 1 -%}
+        {{ exceptions.raise_compiler_error(
+            node.name ~ ": a foreign_key constraint has one column and an expression `model (column)`, not `"
+            ~ constraint.expression ~ "`"
+        ) }}
+    {%- endif -%}
+    {%- set parents = graph.nodes.values() | selectattr('name', 'equalto', parts.group(1))
+        | selectattr('unique_id', 'in', node.depends_on.nodes) | list -%}
+    {%- if not parents -%}
+        {{ exceptions.raise_compiler_error(
+            node.name ~ ": its foreign key names " ~ parts.group(1) ~ "; add `-- depends_on: ref('" ~ parts.group(1)
+            ~ "')` in double braces to the model, so that the parent is built first"
+        ) }}
+    {%- endif -%}
+    {{ return({
+        'column': constraint.columns[0],
+        'parent': api.Relation.create(schema=parents[0].schema, identifier=parents[0].alias),
+        'parent_column': parts.group(2),
+    }) }}
+{% endmacro %}
+
+
+{% macro column_definitions(contract) %}
+    {%- for column in contract.columns -%}
+        {{ column.name }} {{ column.data_type }}{{ ' not null' if column.not_null }}{{ ', ' if not loop.last }}
+    {%- endfor -%}
+{% endmacro %}
+
+
+{% macro create_keyed_table_sql(relation, contract) %}
+    create table {{ relation }} (
+        {{ column_definitions(contract) }},
+        primary key ({{ contract.primary_key | join(', ') }})
+        {%- for expression in contract.checks %},
+        check ({{ expression }})
+        {%- endfor %}
+    ) engine = InnoDB
+{% endmacro %}
+
+
+{% macro foreign_key_sql(foreign_key) -%}
+    foreign key ({{ foreign_key.column }}) references {{ foreign_key.parent }} ({{ foreign_key.parent_column }})
+{%- endmacro %}
+
+
+{% macro assert_columns_match_contract(sql, contract) %}
+    {%- set selected = get_columns_in_query(sql) | map('lower') | list -%}
+    {%- set declared = contract.columns | map(attribute='name') | map('lower') | list -%}
+    {%- if selected != declared -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ " selects " ~ selected | join(', ') ~ " but its contract declares " ~ declared | join(', ')
+            ~ ": the two must agree, in the same order"
+        ) }}
+    {%- endif -%}
+{% endmacro %}

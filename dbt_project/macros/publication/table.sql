@@ -1,0 +1,154 @@
+{% materialization table, adapter='mysql' %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set next_relation = generation_of(this, 'next') -%}
+    {%- set table_key = contract_of(model) -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+
+    {%- do prepare_build_session() -%}
+    {%- do hold_name(this) -%}
+    {%- do refuse_other_kind(this) -%}
+    {%- do assert_columns_match_contract(sql, table_key) -%}
+
+    {%- do run_query("drop table if exists " ~ next_relation) -%}
+    {%- do run_query(create_keyed_table_sql(next_relation, table_key)) -%}
+    {%- set rows_relation = collect_distinct_rows(sql, table_key) if config.get('one_row_per_key') -%}
+    {%- call statement('main', auto_begin=False) -%}
+        {{ fill_keyed_table_sql(next_relation, table_key, sql, rows_relation) }}
+    {%- endcall -%}
+    {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
+    {%- do add_foreign_keys(next_relation, table_key.foreign_keys) -%}
+    {%- do swap_in(next_relation, target_relation) -%}
+    {%- do drop_replaced_generations() -%}
+    {%- do release_name(this) -%}
+
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{% macro prepare_build_session() %}
+    {#- Each statement stands for itself: DDL commits anyway, and a half-filled generation is dropped, not rolled back. -#}
+    {%- do run_query("set session autocommit = 1") -%}
+    {#- Without strict mode the server would clip what does not fit. -#}
+    {%- do run_query("set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'") -%}
+    {#- `insert ... select` then locks none of the rows it reads. -#}
+    {%- do run_query("set session transaction isolation level read committed") -%}
+    {#- The distinct features are counted in memory; the default of 16 MB sends them to disk. -#}
+    {%- do run_query("set session tmp_table_size = 1073741824, session max_heap_table_size = 1073741824") -%}
+    {#- A reader who never ends may keep a table from being replaced, but not for ever. -#}
+    {%- do run_query("set session lock_wait_timeout = 300") -%}
+{% endmacro %}
+
+
+{% macro fill_keyed_table_sql(relation, table_key, sql, rows_relation) %}
+    {#-
+        With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
+        key is checked all the same, and the table has no foreign key yet.
+    -#}
+    {%- do run_query("set session unique_checks = 0, session foreign_key_checks = 0") -%}
+    {%- set column_names = table_key.columns | map(attribute='name') | join(', ') -%}
+    insert into {{ relation }} ({{ column_names }})
+    {% if rows_relation -%}
+    select {{ column_names }} from {{ rows_relation }} order by {{ table_key.primary_key | join(', ') }}
+    {%- else -%}
+    select {{ column_names }} from (
+        {{ sql }}
+    ) as model_rows
+    {%- endif %}
+{% endmacro %}
+
+
+{% macro collect_distinct_rows(sql, table_key) %}
+    {%- set rows_name = adapter.quote(this.identifier ~ '__rows') -%}
+    {%- set key = table_key.primary_key | join(', ') -%}
+    {%- set others = table_key.columns | map(attribute='name') | reject('in', table_key.primary_key) | list -%}
+    {%- set rows_relation = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__rows') -%}
+    {%- do run_query("create temporary table " ~ rows_relation ~ " (" ~ column_definitions(table_key) ~ ")") -%}
+    {%- do run_query("insert into " ~ rows_relation ~ " " ~ sql) -%}
+    {%- set collisions -%}
+        select
+            concat_ws(' ', {{ key }}) as key_value,
+            group_concat(concat_ws(' ', {{ others | join(', ') }}) order by {{ others | join(', ') }} separator ' and ') as names,
+            count(*) over () as num_collisions
+        from {{ rows_relation }}
+        group by {{ key }}
+        having count(*) > 1
+        order by {{ key }}
+        limit 5
+    {%- endset -%}
+    {%- set found = run_query(collisions) -%}
+    {%- if found | length > 0 -%}
+        {%- set examples = [] -%}
+        {%- for row in found.rows -%}
+            {%- do examples.append(table_key.primary_key | join(', ') ~ " " ~ row['key_value'] ~ " stands under " ~ row['names']) -%}
+        {%- endfor -%}
+        {{ exceptions.raise_compiler_error(
+            this ~ " was not replaced: " ~ found.rows[0]['num_collisions'] ~ " values of "
+            ~ table_key.primary_key | join(', ') ~ " have more than one " ~ others | join(', ') ~ " in staging: "
+            ~ examples | join('; ') ~ (". Only the first five are listed." if found.rows[0]['num_collisions'] > 5 else ".")
+        ) }}
+    {%- endif -%}
+    {{ return(rows_relation) }}
+{% endmacro %}
+
+
+{% macro add_indexes(relation, indexes) %}
+    {%- for index in indexes -%}
+        {%- set columns = index.columns | map('trim') | map('string') | list -%}
+        {%- do run_query(
+            "alter table " ~ relation ~ " add index " ~ columns | join('_') ~ " (" ~ columns | join(', ') ~ ")"
+        ) -%}
+    {%- endfor -%}
+{% endmacro %}
+
+
+{% macro add_foreign_keys(relation, foreign_keys) %}
+    {%- for foreign_key in foreign_keys -%}
+        {#- Held until the key is added, so that no other run can replace the parent after it was searched. -#}
+        {%- do hold_name(foreign_key.parent) -%}
+        {%- set orphans = describe_orphans(relation, foreign_key) -%}
+        {%- if orphans -%}
+            {{ exceptions.raise_compiler_error(
+                this ~ " was not replaced: " ~ orphans ~ ". The published table stays as it was."
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if foreign_keys -%}
+        {#- The search above is the check; letting the server check again would copy the whole table. -#}
+        {%- do run_query("set session foreign_key_checks = 0") -%}
+        {%- set clauses = [] -%}
+        {%- for foreign_key in foreign_keys -%}
+            {%- do clauses.append("add " ~ foreign_key_sql(foreign_key)) -%}
+        {%- endfor -%}
+        {%- do run_query("alter table " ~ relation ~ " " ~ clauses | join(', ') ~ ", algorithm = inplace") -%}
+    {%- endif -%}
+    {%- for foreign_key in foreign_keys -%}
+        {%- do release_name(foreign_key.parent) -%}
+    {%- endfor -%}
+{% endmacro %}
+
+
+{% macro describe_orphans(relation, foreign_key) %}
+    {%- set column = foreign_key.column -%}
+    {%- set orphans -%}
+        select
+            child.{{ column }} as key_value,
+            count(*) over () as num_keys
+        from (select distinct {{ column }} from {{ relation }}) as child
+        left join {{ foreign_key.parent }} as parent
+            on child.{{ column }} = parent.{{ foreign_key.parent_column }}
+        where parent.{{ foreign_key.parent_column }} is null
+        order by child.{{ column }}
+        limit 5
+    {%- endset -%}
+    {%- set found = run_query(orphans) -%}
+    {%- if found | length > 0 -%}
+        {{ return(
+            found.rows[0]['num_keys'] ~ " values of " ~ column ~ " are not in " ~ foreign_key.parent ~ ", the first of them "
+            ~ found.columns['key_value'].values() | join(', ')
+        ) }}
+    {%- endif -%}
+    {{ return('') }}
+{% endmacro %}

@@ -1,0 +1,13 @@
+with source as (
+    select * from {{ source('staging', 'common_feature') }}
+),
+
+renamed as (
+    select
+        common_feature_index,
+        num_features,
+        partition_number
+    from source
+)
+
+select * from renamed

@@ -1,0 +1,23 @@
+with source as (
+    select * from {{ source('staging', 'load_partition') }}
+),
+
+renamed as (
+    select
+        load_id,
+        source_file,
+        source_sha256,
+        partition_number,
+        first_line,
+        first_byte,
+        end_byte,
+        num_lines,
+        num_rows,
+        num_structures,
+        num_rejects,
+        state,
+        loaded_at
+    from source
+)
+
+select * from renamed
