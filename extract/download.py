@@ -1,0 +1,423 @@
+"""Land the archive of a data set: S3 object to local file, in parts, so that a download that was cut goes on.
+
+The object is fetched by ranged GETs in a few threads, straight into `<archive>.part`; `<archive>.part.json` says which
+parts are there. Every GET is pinned to one ETag, so that parts of two versions never mix. The archive gets its final
+name when all of it is there and its checksum is right. docs/decisions/0006-landing.md gives the reasons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extract.landing import (
+    ArchiveManifest,
+    disk_errors,
+    make_private_folder,
+    manifest_path,
+    now,
+    open_private,
+    part_path,
+    publish,
+    read_json,
+    read_manifest,
+    record_assets,
+    require_free_disk,
+    write_json,
+    write_manifest,
+)
+from extract.s3 import (
+    EtagSum,
+    RemoteObject,
+    ReplacedError,
+    client_config,
+    endpoint_of,
+    is_passing,
+    look_at,
+    read_range,
+    s3_errors,
+)
+from pipeline.cli import say
+from pipeline.errors import SettingsError, SourceError
+from pipeline.progress import Progress, duration, quantity, track
+from pipeline.settings import Settings
+from pipeline.steps import StepResult, byte_size, refuse_unknown
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# A part whose body breaks off is asked for again, from where it broke off, until so many tries in a row brought
+# nothing. boto3 has then tried each request several times as well.
+PART_ATTEMPTS = 6
+LONGEST_PAUSE = 10.0
+# How often an object that is replaced while it is downloaded is begun again.
+REPLACED_ATTEMPTS = 3
+SECONDS_BETWEEN_JOURNALS = 2.0
+# How long a run that failed waits for its threads.
+SECONDS_TO_STOP = 2.0
+
+_READ = 4 << 20
+
+
+class _StoppedError(Exception):
+    """The download was given up while a part was under way."""
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """What of an object has been downloaded.
+
+    Attributes:
+        part_bytes: the size of a part, but for the last one.
+        done: numbers of the parts that are there, from 0.
+    """
+
+    etag: str
+    size_bytes: int
+    part_bytes: int
+    done: frozenset[int]
+
+    @property
+    def num_parts(self) -> int:
+        """How many parts the object has."""
+        return -(-self.size_bytes // self.part_bytes)
+
+    def part(self, number: int) -> range:
+        """Give the bytes of a part."""
+        start = number * self.part_bytes
+        return range(start, min(start + self.part_bytes, self.size_bytes))
+
+    def size_of(self, numbers: Iterable[int]) -> int:
+        """Give the size of some parts together."""
+        return sum(len(self.part(number)) for number in numbers)
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """A download under way, as its threads share it.
+
+    Attributes:
+        client: the S3 client.
+        found: the object.
+        part: the file that its bytes go to.
+        descriptor: the same file, open for writing.
+        stop: set when the threads are to give up.
+        lock: held to report progress.
+    """
+
+    client: S3Client
+    found: RemoteObject
+    part: Path
+    descriptor: int
+    stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
+    """Land the archive of the run's data set, unless the same object has landed already.
+
+    Args:
+        settings: the run's settings.
+        parameters: `part_size` and `connections`: what one GET asks for, and how many run at once; `check_etag`:
+            whether an ETag that looks like an MD5 sum is compared (for stores whose ETags only look like it).
+
+    Raises:
+        SettingsError: a parameter makes no sense, or no credentials are set.
+        SourceError: the object cannot be read.
+        PipelineError: the disk is full.
+        DatabaseError: the archive cannot be recorded.
+    """
+    from pipeline.source import find_source, open_client  # noqa: PLC0415 - boto3 is slow to import
+
+    refuse_unknown(parameters, {"part_size", "connections", "check_etag"}, step="download")
+    connections = _whole_number(parameters, "connections", default=4, largest=64)
+    part_bytes = byte_size(parameters, "part_size", default=8 << 20)
+    check_etag = parameters.get("check_etag", True)
+    if not isinstance(check_etag, bool):
+        raise SettingsError(f"pipeline.yml: check_etag is {check_etag!r}, expected true or false")
+    with s3_errors(settings.archive_uri):
+        source = find_source(settings)
+        if source.kind == "embedded":
+            say("source: the embedded S3 server with generated data, as no AWS credentials or endpoint are set")
+        client = open_client(source, client_config(connections))
+    with closing(client):
+        return _land(settings, client, part_bytes, connections, check_etag=check_etag)
+
+
+def _land(settings: Settings, client: S3Client, part_bytes: int, connections: int, *, check_etag: bool) -> StepResult:
+    path = settings.archive_path
+    if settings.force:
+        forget(path)
+    begun = time.monotonic()
+    found = look_at(client, settings.source.bucket, settings.archive_key)
+    manifest = landed(path, found)
+    skipped = manifest is not None
+    if manifest is None:
+        manifest = download(client, found, path, part_bytes=part_bytes, connections=connections, check_etag=check_etag)
+    record_assets(settings, [_asset(manifest)])
+    size = quantity(manifest.size_bytes, "B")
+    if skipped:
+        return StepResult(f"skipped: {manifest.uri}, {size}, has landed already")
+    seconds = time.monotonic() - begun
+    return StepResult(
+        f"{size} from {manifest.uri} in {duration(seconds)} ({quantity(manifest.size_bytes / seconds, 'B')}/s)"
+    )
+
+
+def landed(path: Path, found: RemoteObject) -> ArchiveManifest | None:
+    """Give the manifest of an archive that has landed, if it is of the object that was found."""
+    manifest = read_manifest(path, ArchiveManifest)
+    is_same = manifest is not None and (
+        (manifest.uri, manifest.etag, manifest.size_bytes) == (found.uri, found.etag, found.size_bytes)
+    )
+    return manifest if is_same else None
+
+
+def forget(path: Path) -> None:
+    """Make a landed archive, or one that is partly there, count for nothing."""
+    for stale in (manifest_path(path), _journal_path(path), part_path(path)):
+        stale.unlink(missing_ok=True)
+
+
+def download(
+    client: S3Client, found: RemoteObject, path: Path, *, part_bytes: int, connections: int, check_etag: bool = True
+) -> ArchiveManifest:
+    """Download an object, from the parts that are there already, and give it its final name.
+
+    Args:
+        client: the S3 client.
+        found: the object, as it is now.
+        path: the archive's final name.
+        part_bytes: what one GET asks for; memory does not depend on it.
+        connections: how many GETs run at once.
+        check_etag: whether an ETag that looks like an MD5 sum is compared with the content.
+
+    Returns:
+        The manifest, which is beside the archive.
+
+    Raises:
+        SourceError: the object cannot be read, or what came is not what the store promised.
+        PipelineError: the disk is full.
+    """
+    with disk_errors(path):
+        make_private_folder(path.parent)
+    for _ in range(REPLACED_ATTEMPTS):
+        journal = _resume(path, found, part_bytes)
+        try:
+            _fetch(client, found, path, journal, connections)
+        except ReplacedError:
+            say(f"{found.uri} was replaced while it was downloaded: starting again with the new one")
+            found = look_at(client, found.bucket, found.key)
+            continue
+        sha256 = _verify(path, found, check_etag=check_etag)
+        manifest = ArchiveManifest(found.uri, found.etag, found.size_bytes, sha256, now())
+        with disk_errors(path):
+            publish(part_path(path), path)
+            write_manifest(path, manifest)
+            _journal_path(path).unlink(missing_ok=True)
+        return manifest
+    raise SourceError(f"{found.uri} is replaced again and again while it is downloaded: try later")
+
+
+def _resume(path: Path, found: RemoteObject, part_bytes: int) -> _Journal:
+    """Give the journal of what is there of an object, which is empty where nothing is."""
+    part = part_path(path)
+    declared = read_json(_journal_path(path))
+    journal = _parse_journal(declared) if declared else None
+    if journal is not None and (journal.etag, journal.size_bytes) == (found.etag, found.size_bytes):
+        if not part.exists() and len(journal.done) == journal.num_parts and _has_size(path, found.size_bytes):
+            path.replace(part)  # stopped between the rename and the manifest
+        if _has_size(part, found.size_bytes):
+            if journal.done:
+                there, size = quantity(journal.size_of(journal.done), "B"), quantity(found.size_bytes, "B")
+                say(f"the download goes on: {there} of {size} are there already")
+            return journal
+    elif journal is not None and journal.done:
+        say(f"{found.uri} has changed since its download began: starting again")
+    journal = _Journal(found.etag, found.size_bytes, part_bytes, frozenset())
+    with disk_errors(part):
+        with open_private(part) as file:
+            file.truncate(found.size_bytes)
+        _write_journal(path, journal)
+    return journal
+
+
+def _fetch(client: S3Client, found: RemoteObject, path: Path, journal: _Journal, connections: int) -> None:
+    """Fetch the parts that are missing.
+
+    Raises:
+        ReplacedError: the object has changed.
+        SourceError: the object cannot be read.
+        PipelineError: the disk is full.
+    """
+    part = part_path(path)
+    done = set(journal.done)
+    missing = [number for number in range(journal.num_parts) if number not in done]
+    require_free_disk(part.parent, journal.size_of(missing), found.uri)
+    executor = ThreadPoolExecutor(connections, "download")
+    with disk_errors(part):
+        descriptor = os.open(part, os.O_WRONLY)
+    transfer = _Transfer(client, found, part, descriptor)
+    running: dict[Future[None], int] = {}
+    try:
+        with s3_errors(found.uri, endpoint_of(client)), track("download", found.size_bytes, "B") as progress:
+            progress.advance(journal.size_of(done))
+            for number in missing:
+                future = executor.submit(_fetch_part, transfer, journal.part(number), progress)
+                running[future] = number
+            _collect(running, done, lambda: _save(path, descriptor, journal, done))
+        _save(path, descriptor, journal, done)
+    finally:
+        transfer.stop.set()
+        executor.shutdown(wait=False, cancel_futures=True)
+        # A thread that is still in a read would write to whatever file gets the descriptor's number next.
+        if not wait(running, timeout=SECONDS_TO_STOP).not_done:
+            os.close(descriptor)
+
+
+def _collect(running: dict[Future[None], int], done: set[int], save: Callable[[], None]) -> None:
+    """Wait for the parts, and save now and then which are there, at the end in any case."""
+    try:
+        while running:
+            finished = wait(running, timeout=SECONDS_BETWEEN_JOURNALS, return_when=FIRST_EXCEPTION).done
+            for future in sorted(finished, key=lambda future: future.exception() is not None):
+                number = running.pop(future)
+                future.result()
+                done.add(number)
+            if finished:
+                save()
+    except BaseException:
+        done.update(number for future, number in running.items() if future.done() and _succeeded(future))
+        save()
+        raise
+
+
+def _succeeded(future: Future[None]) -> bool:
+    return not future.cancelled() and future.exception() is None
+
+
+def _fetch_part(transfer: _Transfer, bytes_: range, progress: Progress) -> None:
+    """Fetch one part, from where it broke off when it does."""
+    position, failures = bytes_.start, 0
+    while position < bytes_.stop:
+        try:
+            for block in read_range(transfer.client, transfer.found, range(position, bytes_.stop)):
+                _write_at(transfer, block, position)
+                position += len(block)
+                failures = 0
+                with transfer.lock:
+                    progress.advance(len(block))
+                if transfer.stop.is_set():
+                    raise _StoppedError
+        except Exception as error:
+            failures += 1
+            if failures >= PART_ATTEMPTS or transfer.stop.is_set() or not is_passing(error):
+                raise
+            transfer.stop.wait(min(LONGEST_PAUSE, 0.25 * 2**failures))
+
+
+def _write_at(transfer: _Transfer, block: bytes, position: int) -> None:
+    rest = memoryview(block)
+    with disk_errors(transfer.part):
+        while rest:
+            written = os.pwrite(transfer.descriptor, rest, position)
+            rest, position = rest[written:], position + written
+
+
+def _verify(path: Path, found: RemoteObject, *, check_etag: bool) -> str:
+    """Compute the SHA-256 of what was downloaded, and compare its MD5 with the ETag where that says it.
+
+    Raises:
+        SourceError: they differ; what was downloaded is gone.
+    """
+    part = part_path(path)
+    md5_part_bytes = found.md5_part_bytes if check_etag else None
+    sha256, md5 = hashlib.sha256(), EtagSum(md5_part_bytes)
+    with (
+        disk_errors(part),
+        part.open("rb", buffering=0) as file,
+        ThreadPoolExecutor(1, "checksum") as summer,
+        track("checksum", found.size_bytes, "B") as progress,
+    ):
+        while block := file.read(_READ):
+            beside = summer.submit(sha256.update, block)
+            md5.update(block)
+            beside.result()
+            progress.advance(len(block))
+    if md5_part_bytes is not None and md5.etag(in_parts="-" in found.etag) != found.etag:
+        forget(path)
+        raise SourceError(
+            f"{found.uri}: what came does not match the object's ETag {found.etag}, so it was thrown away: run the same"
+            " command again (check_etag: false in pipeline.yml, for a store whose ETags are no MD5 sums)"
+        )
+    return sha256.hexdigest()
+
+
+def _journal_path(path: Path) -> Path:
+    return manifest_path(part_path(path))
+
+
+def _save(path: Path, descriptor: int, journal: _Journal, done: set[int]) -> None:
+    """Write down which parts are there, after their bytes are on the disk."""
+    with disk_errors(part_path(path)):
+        os.fsync(descriptor)
+        _write_journal(path, _Journal(journal.etag, journal.size_bytes, journal.part_bytes, frozenset(done)))
+
+
+def _write_journal(path: Path, journal: _Journal) -> None:
+    write_json(
+        _journal_path(path),
+        {
+            "etag": journal.etag,
+            "size_bytes": journal.size_bytes,
+            "part_bytes": journal.part_bytes,
+            "done": sorted(journal.done),
+        },
+    )
+
+
+def _parse_journal(declared: Mapping[str, Any]) -> _Journal | None:
+    try:
+        journal = _Journal(
+            str(declared["etag"]),
+            int(declared["size_bytes"]),
+            int(declared["part_bytes"]),
+            frozenset(int(number) for number in declared["done"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    is_sound = journal.part_bytes > 0 and all(0 <= number < journal.num_parts for number in journal.done)
+    return journal if is_sound else None
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _whole_number(parameters: Mapping[str, Any], name: str, *, default: int, largest: int) -> int:
+    value = parameters.get(name, default)
+    if type(value) is not int or not 1 <= value <= largest:
+        raise SettingsError(f"pipeline.yml: {name} is {value!r}, expected a number from 1 to {largest}")
+    return value
+
+
+def _asset(manifest: ArchiveManifest) -> Any:
+    from pipeline.registry import Asset  # noqa: PLC0415 - the driver is not needed before
+
+    return Asset(
+        uri=manifest.uri,
+        etag=manifest.etag,
+        size_bytes=manifest.size_bytes,
+        sha256=manifest.sha256,
+        num_rows=None,
+        landed_at=datetime.fromisoformat(manifest.landed_at),
+    )

@@ -1,0 +1,124 @@
+"""Run the steps that `pipeline.yml` declares, in their order."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import importlib.util
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import cast
+
+from extract.landing import disk_errors, make_private_folder
+from pipeline.cli import say
+from pipeline.errors import PipelineError, SettingsError, UsageError
+from pipeline.progress import duration
+from pipeline.settings import Settings, Step
+from pipeline.steps import Task
+
+
+def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
+    """Give the steps to run, after checking that their tasks exist.
+
+    Args:
+        settings: declares the steps.
+        only: the name of the one step to run; None for all.
+
+    Raises:
+        UsageError: no step has that name.
+        SettingsError: a step's task is no module of the project.
+    """
+    names = [step.name for step in settings.steps]
+    if only is not None and only not in names:
+        raise UsageError(f"there is no step {only!r}: pipeline.yml declares {', '.join(names)}")
+    for step in settings.steps:
+        if importlib.util.find_spec(step.task) is None:
+            raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no module here")
+    return [step for step in settings.steps if only in (None, step.name)]
+
+
+def check(settings: Settings, only: str | None) -> None:
+    """Check the settings and that there is a source, without asking any server.
+
+    Raises:
+        UsageError: no step has the name of the one to run.
+        SettingsError: a setting makes no sense, or the source's credentials are missing.
+    """
+    from extract.s3 import s3_errors  # noqa: PLC0415 - boto3 is slow to import
+    from pipeline.source import require_source  # noqa: PLC0415
+
+    choose_steps(settings, only)
+    with s3_errors(settings.archive_uri):
+        require_source(settings)
+
+
+def run(settings: Settings, only: str | None = None) -> None:
+    """Run the steps, and report each one's name, result and duration.
+
+    Args:
+        settings: the run's settings.
+        only: the name of the one step to run; all of them by default.
+
+    Raises:
+        PipelineError: a step failed; the message begins with its name.
+    """
+    steps = choose_steps(settings, only)
+    begun = time.monotonic()
+    say(f"extract {settings.data_set.name}, {settings.mode}: {settings.archive_uri}")
+    with _only_run(settings):
+        _require_mysql(settings)
+        for number, step in enumerate(steps, start=1):
+            _run_step(settings, step, f"[{number}/{len(steps)}] {step.name}")
+    say(
+        f"extract {settings.data_set.name}, {settings.mode}: {len(steps)} {'steps' if len(steps) > 1 else 'step'} in"
+        f" {duration(time.monotonic() - begun)}, staged in {settings.staging_database}"
+    )
+
+
+def _run_step(settings: Settings, step: Step, label: str) -> None:
+    task = cast(Task, importlib.import_module(step.task))
+    if not callable(getattr(task, "run_step", None)):
+        raise SettingsError(f"pipeline.yml: step {step.name}: {step.task} has no function run_step")
+    begun = time.monotonic()
+    try:
+        result = task.run_step(settings, step.parameters)
+    except PipelineError as error:
+        raise type(error)(f"{step.name}: {error}") from error
+    say(f"{label}: {result.result} ({duration(time.monotonic() - begun)})")
+
+
+def _require_mysql(settings: Settings) -> None:
+    """Find out before hours of work that the server, which they need in the end, is not there."""
+    from pipeline.registry import open_registry  # noqa: PLC0415 - --help needs no driver
+
+    with closing(open_registry(settings)):
+        pass
+
+
+@contextmanager
+def _only_run(settings: Settings) -> Iterator[None]:
+    """Hold the right to land one data set in one mode; the system takes it back when the process ends.
+
+    Raises:
+        PipelineError: another run holds it.
+    """
+    path = settings.archives_folder / f".{settings.data_set.name}.lock"
+    with disk_errors(path):
+        make_private_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+            raise PipelineError(
+                f"another make extract is landing {settings.data_set.name}, {settings.mode} (process {holder}):"
+                " wait until it ends"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(descriptor)

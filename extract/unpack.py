@@ -1,0 +1,440 @@
+"""Unpack the CSV members of an archive, in one pass, checking everything on the way.
+
+The archive is inflated in one thread, each CSV is checksummed in another, and the caller's thread reads the tar
+headers, counts lines and writes. Nothing gets its final name before the whole archive was read and every checksum was
+right. docs/decisions/0007-unpack.md says which archives are refused, and why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from isal import isal_zlib
+
+from extract.landing import (
+    ArchiveManifest,
+    MemberManifest,
+    disk_errors,
+    make_private_folder,
+    manifest_path,
+    now,
+    open_private,
+    part_path,
+    publish,
+    read_manifest,
+    record_assets,
+    require_free_disk,
+    write_manifest,
+)
+from pipeline.cli import say
+from pipeline.errors import ArchiveError, PipelineError
+from pipeline.progress import duration, quantity, track
+from pipeline.settings import RECORD_KINDS, Settings
+from pipeline.steps import StepResult, refuse_unknown
+
+if TYPE_CHECKING:
+    from pipeline.registry import Asset
+
+# More than this from one archive, inflated, is a bomb: the real ones grow about five times.
+LARGEST_GROWTH = 100
+LARGEST_SMALL_CONTENT = 1 << 30
+
+_PIECE = 128 << 10  # read from the archive at once; 4.5 times as much comes out
+_BLOCK = 1 << 20  # the most that is inflated at once
+_READ_AHEAD = 4  # blocks
+_GZIP = 31  # zlib's number for a gzip stream with its header, CRC and length
+_LARGEST_HEADER = 1 << 20  # of tar's extended headers, which tarfile reads whole
+_MOST_WARNINGS = 10
+_REMEDY = "make extract FORCE=1 downloads it again"
+
+_FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE)
+_END_MARK = bytes(tarfile.BLOCKSIZE)
+_InflateError = cast(type[Exception], isal_zlib.error)  # its stub gives an instance
+_Digest = Any  # hashlib gives its type no public name
+
+
+@dataclass
+class _Archive:
+    """An archive while it is read.
+
+    Attributes:
+        label: its path, as messages name it.
+        largest_content: the most bytes that it may hold, inflated.
+        offset: how many of its bytes were taken so far.
+        size: its size once it was read to its end.
+    """
+
+    label: str
+    largest_content: int
+    offset: int = 0
+    digest: _Digest = field(default_factory=hashlib.sha256)
+
+    def error(self, what: str) -> ArchiveError:
+        """Say what is wrong with the archive, and the remedy."""
+        return ArchiveError(f"{self.label} {what}: {_REMEDY}")
+
+
+def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
+    """Unpack the landed archive of the run's data set, unless its CSV files are there already.
+
+    Raises:
+        SettingsError: the step has a parameter, which it does not take.
+        ArchiveError: the archive has not landed, is damaged, or does not hold what it should.
+        PipelineError: the disk is full.
+        DatabaseError: the files cannot be recorded.
+    """
+    refuse_unknown(parameters, set(), step="unpack")
+    archive = settings.archive_path
+    landed = read_manifest(archive, ArchiveManifest)
+    if landed is None:
+        raise ArchiveError(f"{archive} has not landed: run make extract, with all of its steps")
+    paths = {settings.data_set.members[kind]: settings.member_path(kind) for kind in RECORD_KINDS}
+    manifests = {} if settings.force else _unpacked(paths, landed)
+    skipped = len(manifests) == len(paths)
+    begun = time.monotonic()
+    if not skipped:
+        manifests = unpack(archive, landed, paths)
+    record_assets(settings, [_asset(settings, name, landed, manifests[name]) for name in paths])
+    size = quantity(sum(manifest.size_bytes for manifest in manifests.values()), "B")
+    lines = quantity(sum(manifest.num_lines for manifest in manifests.values()), "rows")
+    if skipped:
+        return StepResult(f"skipped: {size} in {len(paths)} files, {lines}, already unpacked")
+    seconds = time.monotonic() - begun
+    rate = quantity(sum(manifest.size_bytes for manifest in manifests.values()) / seconds, "B")
+    return StepResult(f"{size} in {len(paths)} files, {lines}, in {duration(seconds)} ({rate}/s)")
+
+
+def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) -> dict[str, MemberManifest]:
+    """Unpack a landed archive and give the CSV files their final names and manifests.
+
+    Args:
+        archive: the archive.
+        landed: its manifest, whose checksum it must have.
+        paths: where each expected member goes, by the base name that it has in the archive. What is there already
+            is removed first: it came from another archive, and must not be taken for the content of this one.
+
+    Returns:
+        The manifest of each CSV file, by the member's name.
+
+    Raises:
+        ArchiveError: the archive is damaged, or does not hold what it should; no CSV file is left.
+        PipelineError: the disk is full; no CSV file is left.
+    """
+    for path in paths.values():
+        with disk_errors(path):
+            make_private_folder(path.parent)
+            manifest_path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+    parts = {name: part_path(path) for name, path in paths.items()}
+    try:
+        with archive.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
+            manifests, sha256 = unpack_stream(
+                stream,
+                str(archive),
+                parts,
+                largest_content=largest_content(landed.size_bytes),
+                advance=progress.advance,
+            )
+        if sha256 != landed.sha256:
+            raise ArchiveError(f"{archive} is not what was downloaded, its checksum has changed: {_REMEDY}")
+        for name, path in paths.items():
+            with disk_errors(path):
+                publish(parts[name], path)
+                write_manifest(path, manifests[name])
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return manifests
+
+
+def largest_content(archive_bytes: int) -> int:
+    """Give the most bytes that an archive of a given size may hold before it is taken for a bomb."""
+    return max(LARGEST_SMALL_CONTENT, LARGEST_GROWTH * archive_bytes)
+
+
+def unpack_stream(
+    stream: BinaryIO,
+    label: str,
+    paths: Mapping[str, Path],
+    *,
+    largest_content: int,
+    advance: Callable[[int], None],
+) -> tuple[dict[str, MemberManifest], str]:
+    """Read a gzipped tar archive to its end and write its expected members.
+
+    Args:
+        stream: the archive, from its first byte; it need not be seekable.
+        label: the archive as messages name it.
+        paths: the file to write for each expected member, by base name. On an error these files are left as they
+            are, incomplete: the caller removes them.
+        largest_content: the most bytes that the archive may hold, inflated.
+        advance: is told how many bytes of the archive were taken since the last call.
+
+    Returns:
+        The manifest of each file, by the member's name, and the SHA-256 of the archive. All bytes are on the disk.
+
+    Raises:
+        ArchiveError: the archive is damaged, or does not hold what it should.
+        PipelineError: the disk is full.
+    """
+    archive = _Archive(label, largest_content)
+    with ThreadPoolExecutor(1, "inflate") as inflater, ThreadPoolExecutor(1, "checksum") as summer:
+        content = _Content(_ahead(_inflate(stream, archive), inflater), archive, advance)
+        manifests = _unpack_members(content, archive, paths, summer)
+        content.require_zeros()
+    missing = sorted(paths.keys() - manifests.keys())
+    if missing:
+        raise archive.error(f"does not hold {' and '.join(missing)}, or not as a plain file inside a folder")
+    sha256 = archive.digest.hexdigest()
+    return {name: MemberManifest(sha256, *manifest) for name, manifest in manifests.items()}, sha256
+
+
+def _inflate(stream: BinaryIO, archive: _Archive) -> Iterator[tuple[int, bytes]]:
+    """Give the content of a gzip file in blocks, each with the bytes of the archive that were taken for it.
+
+    A gzip file may have several streams, one after another, and zeros behind them.
+    """
+    decompressor = isal_zlib.decompressobj(_GZIP)
+    inside = False  # whether a stream has begun and not ended
+    first = True
+    taken = written = 0
+    while piece := stream.read(_PIECE):
+        archive.digest.update(piece)
+        taken += len(piece)
+        pending = False  # whether the decompressor may still hold output
+        while piece or pending:
+            if not inside and not first:
+                piece = piece.lstrip(b"\0")
+                if not piece:
+                    break
+            before = taken - len(piece)
+            try:
+                block = decompressor.decompress(piece, _BLOCK)
+            except _InflateError as error:
+                raise archive.error(_damage(before, str(error), inside=inside, first=first)) from error
+            written += len(block)
+            if written > archive.largest_content:
+                limit = quantity(archive.largest_content, "B")
+                raise archive.error(f"holds more than {limit}, which is far more than an archive of its size should")
+            inside = not decompressor.eof
+            pending = inside and len(block) == _BLOCK
+            piece = decompressor.unconsumed_tail if inside else decompressor.unused_data
+            if not inside:
+                decompressor = isal_zlib.decompressobj(_GZIP)
+                first = False
+            yield taken - len(piece), block
+    if first and not taken:
+        raise archive.error("is empty")
+    if inside:
+        raise archive.error(f"is truncated: it ends at byte {taken:,}, inside its gzip stream")
+    yield taken, b""
+
+
+def _damage(offset: int, reason: str, *, inside: bool, first: bool) -> str:
+    if inside:
+        return f"is damaged: it cannot be read past byte {offset:,} ({reason})"
+    if first:
+        return "is not a gzip file"
+    return f"has something else after the end of its gzip stream at byte {offset:,}"
+
+
+def _ahead(blocks: Iterator[tuple[int, bytes]], executor: ThreadPoolExecutor) -> Iterator[tuple[int, bytes]]:
+    """Run an iterator in a thread, a few blocks ahead."""
+    pending = deque(executor.submit(next, blocks, None) for _ in range(_READ_AHEAD))
+    while (item := pending.popleft().result()) is not None:
+        pending.append(executor.submit(next, blocks, None))
+        yield item
+
+
+class _Content:
+    """The content of an archive as the file that tarfile reads its headers from: forward only.
+
+    The data of a member is taken by `data`, block by block, and never passes through tarfile.
+    """
+
+    def __init__(self, blocks: Iterator[tuple[int, bytes]], archive: _Archive, advance: Callable[[int], None]) -> None:
+        self._blocks, self._archive, self._advance = blocks, archive, advance
+        self._block, self._start = b"", 0
+        self._position = 0
+        self._last_header = b""
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> None:
+        if position < self._position:
+            raise self._archive.error("has a header with an impossible size")
+        for _ in self.data(position - self._position):
+            pass
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LARGEST_HEADER:
+            raise self._archive.error(f"has a header of {size:,} bytes, which cannot be right")
+        self._last_header = b"".join(self.data(size))
+        return self._last_header
+
+    def data(self, size: int) -> Iterator[bytes]:
+        """Take the next `size` bytes, or fewer where the content ends."""
+        while size > 0:
+            if self._start == len(self._block) and not self._next_block():
+                return
+            end = min(self._start + size, len(self._block))
+            taken = self._block if end - self._start == len(self._block) else self._block[self._start : end]
+            self._start = end
+            self._position += len(taken)
+            size -= len(taken)
+            yield taken
+
+    def require_zeros(self) -> None:
+        """Check that tarfile stopped at the archive's end mark, and read what is behind it, which must be zeros."""
+        if self._last_header != _END_MARK:
+            raise self._archive.error(f"breaks off: there is no valid tar header {self._place()}")
+        while True:
+            if self._block.count(0, self._start) != len(self._block) - self._start:
+                raise self._archive.error("holds something after its end mark")
+            if not self._next_block():
+                return
+
+    def require_whole(self, name: str, size: int, expected: int) -> None:
+        if size != expected:
+            raise self._archive.error(f"breaks off: {name} has {size:,} bytes of {expected:,}")
+
+    def _next_block(self) -> bool:
+        for offset, block in self._blocks:
+            self._advance(offset - self._archive.offset)
+            self._archive.offset = offset
+            if block:
+                self._block, self._start = block, 0
+                return True
+        self._block, self._start = b"", 0
+        return False
+
+    def _place(self) -> str:
+        return f"at byte {self._position:,} of its content, near byte {self._archive.offset:,} of the archive"
+
+
+def _unpack_members(
+    content: _Content, archive: _Archive, paths: Mapping[str, Path], summer: ThreadPoolExecutor
+) -> dict[str, tuple[int, str, int, str]]:
+    """Write the expected members: size, SHA-256, lines and time of each, by name."""
+    manifests: dict[str, tuple[int, str, int, str]] = {}
+    ignored = 0
+    for member in _members(content, archive):
+        name, unwanted = _choose(member, paths)
+        if name is None:
+            ignored += unwanted is not None
+            if unwanted is not None and ignored <= _MOST_WARNINGS:
+                say(f"warning: {archive.label}: ignored {_printable(member.name)}: {unwanted}")
+            continue
+        if unwanted is not None or name in manifests:
+            raise archive.error(f"holds {name} {unwanted or 'twice'}")
+        if not 0 <= member.size <= archive.largest_content:
+            raise archive.error(f"says that {name} has {member.size:,} bytes, which cannot be right")
+        require_free_disk(paths[name].parent, member.size, name)
+        with disk_errors(paths[name]):
+            manifests[name] = _write(content, name, member.size, paths[name], summer)
+    if ignored > _MOST_WARNINGS:
+        say(f"warning: {archive.label}: ignored {ignored - _MOST_WARNINGS:,} more members")
+    return manifests
+
+
+def _members(content: _Content, archive: _Archive) -> Iterator[tarfile.TarInfo]:
+    """Give the headers of the members; the caller may take the data of each before the next."""
+    try:
+        tar = tarfile.TarFile(fileobj=cast(IO[bytes], content), mode="r", errors="surrogateescape")
+        while (member := tar.next()) is not None:
+            yield member
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+    except PipelineError:
+        raise
+    except tarfile.ReadError as error:
+        raise archive.error(f"is not a tar archive inside, or a damaged one ({error})") from error
+    # tarfile lets these through where a header makes no sense.
+    except (tarfile.TarError, ValueError, OverflowError, LookupError, RecursionError, TypeError) as error:
+        raise archive.error(f"has a tar header that makes no sense ({type(error).__name__}: {error})") from error
+
+
+def _choose(member: tarfile.TarInfo, paths: Mapping[str, Path]) -> tuple[str | None, str | None]:
+    """Tell which expected member this is, if any, and what is wrong with it, if anything.
+
+    An expected member is a plain file with exactly the expected base name, at the top or in any folder. Its path is
+    not used, and yet an absolute path or one with `..` is not followed: nobody packs the data that way.
+    """
+    path = PurePosixPath(member.name)
+    if path.name not in paths:
+        return None, None if member.isdir() else "it is not expected"
+    if path.is_absolute() or ".." in path.parts:
+        return None, "its path leads out of the archive"
+    if member.issparse():
+        return path.name, "as a sparse file"
+    if member.type not in _FILE_TYPES:
+        return path.name, "as a link, a folder or a device"
+    return path.name, None
+
+
+def _write(
+    content: _Content, name: str, size: int, path: Path, summer: ThreadPoolExecutor
+) -> tuple[int, str, int, str]:
+    digest = hashlib.sha256()
+    behind: deque[Future[None]] = deque()
+    num_lines = 0
+    written = 0
+    last = b"\n"
+    with open_private(path) as file:
+        for data in content.data(size):
+            behind.append(summer.submit(digest.update, data))
+            if len(behind) > _READ_AHEAD:
+                behind.popleft().result()
+            num_lines += data.count(b"\n")
+            written += len(data)
+            last = data[-1:]
+            _write_all(file, data)
+        content.require_whole(name, written, size)
+        os.fsync(file.fileno())
+    while behind:
+        behind.popleft().result()
+    return size, digest.hexdigest(), num_lines + (last != b"\n"), now()
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    done = file.write(data)
+    while done < len(data):
+        done += file.write(memoryview(data)[done:])
+
+
+def _printable(name: str) -> str:
+    text = ascii(name)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _unpacked(paths: Mapping[str, Path], landed: ArchiveManifest) -> dict[str, MemberManifest]:
+    """Give the manifests of the files that were unpacked from this very archive."""
+    manifests = {name: read_manifest(path, MemberManifest) for name, path in paths.items()}
+    return {
+        name: manifest
+        for name, manifest in manifests.items()
+        if manifest is not None and manifest.archive_sha256 == landed.sha256
+    }
+
+
+def _asset(settings: Settings, name: str, landed: ArchiveManifest, manifest: MemberManifest) -> Asset:
+    from pipeline.registry import Asset  # noqa: PLC0415 - the driver is not needed before
+
+    return Asset(
+        uri=f"{settings.archive_uri}#{name}",
+        etag=landed.etag,
+        size_bytes=manifest.size_bytes,
+        sha256=manifest.sha256,
+        num_rows=manifest.num_lines,
+        landed_at=datetime.fromisoformat(manifest.landed_at),
+    )
