@@ -129,9 +129,7 @@ def parse_deb822(text: str) -> list[Entry]:
                 name = name.strip().lower()
                 fields[name] = value.strip()
         if "deb" in fields.pop("types", "").split() and fields.pop("enabled", "yes").lower() not in ("no", "false"):
-            uris, suites, components = (
-                tuple(fields.pop(key, "").split()) for key in ("uris", "suites", "components")
-            )
+            uris, suites, components = (tuple(fields.pop(key, "").split()) for key in ("uris", "suites", "components"))
             entries.append(Entry(uris, suites, components, fields))
     return entries
 
@@ -156,9 +154,7 @@ def choose_release_entries(entries: Iterable[Entry], codename: str) -> list[Entr
 def choose_sid_entry(entries: Iterable[Entry], codename: str) -> Entry | None:
     """Give Debian's unstable suite on the mirror that the machine uses for its own release."""
     for entry in choose_release_entries(entries, codename):
-        if "main" in entry.components and any(
-            suite == codename or suite in _RELEASE_SUITES for suite in entry.suites
-        ):
+        if "main" in entry.components and any(suite == codename or suite in _RELEASE_SUITES for suite in entry.suites):
             options = dict(entry.options)
             if "signed-by" not in options and DEBIAN_KEYRING.exists():
                 options["signed-by"] = str(DEBIAN_KEYRING)
@@ -226,7 +222,7 @@ def open_apt(folder: Path, entries: Sequence[Entry]) -> Apt:
     )
     apt = Apt(folder, {**environment, "APT_CONFIG": str(configuration)})
     mirrors = ", ".join(sorted({uri for entry in entries for uri in entry.uris})) or "none"
-    _run(["apt-get", "-qq", "update"], apt.environment, f"read the package lists ({_without_password(mirrors)})")
+    _run(["apt-get", "-qq", "update"], apt.environment, f"read the package lists ({without_password(mirrors)})")
     return apt
 
 
@@ -293,8 +289,14 @@ def _renamed_option(item: str) -> tuple[str, str]:
 
 def _run(command: Sequence[str], environment: Mapping[str, str], purpose: str, folder: Path | None = None) -> str:
     result = subprocess.run(  # noqa: S603 - the machine's own programs, with arguments that we make
-        command, env=dict(environment), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", check=False,
+        command,
+        env=dict(environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if result.returncode != 0:
         raise ServiceError(f"cannot {purpose}: {_reason(result.stderr or result.stdout)}")
@@ -304,8 +306,9 @@ def _run(command: Sequence[str], environment: Mapping[str, str], purpose: str, f
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "Err", "dpkg-deb: error"))] or lines
-    return _without_password(re.sub(r"^E: ", "", errors[0]) if errors else "no reason given")
+    return without_password(re.sub(r"^E: ", "", errors[0]) if errors else "no reason given")
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """Take user names and passwords out of the addresses in a text."""
     return re.sub(r"//[^/@\s]*@", "//", text)

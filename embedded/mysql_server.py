@@ -22,7 +22,7 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from embedded.processes import find_process, require_free_space, start_detached, started_at, stop_process
+from embedded.processes import find_process, open_log, require_free_space, start_detached, started_at, stop_process
 from embedded.programs import NAMES, Kind, MysqlProgram, replace_folder, series, work_folder
 from pipeline.errors import ServiceError
 
@@ -32,6 +32,8 @@ _MARKER = "deepcvr.json"
 _START_SECONDS = 120
 _STOP_SECONDS = 60
 _MIB = 1024 * 1024
+_ROOM_TO_RUN = 1_000_000_000
+_ROOM_FOR_NEW_DATA = 2_000_000_000
 _SQL_MODE = (
     "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "NO_ENGINE_SUBSTITUTION"
@@ -60,6 +62,19 @@ class TcpOptions:
     port: int
     user: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """InnoDB's memory and logs.
+
+    Attributes:
+        buffer_pool_bytes: its cache.
+        redo_log_bytes: its redo log, which takes this much of the disk from the start.
+    """
+
+    buffer_pool_bytes: int
+    redo_log_bytes: int = 1024 * _MIB
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ def find_mysql(base: Path) -> MysqlServer | None:
 
 
 def start_mysql(
-    program: MysqlProgram, base: Path, *, tcp: TcpOptions | None = None, buffer_pool_bytes: int | None = None
+    program: MysqlProgram, base: Path, *, tcp: TcpOptions | None = None, sizes: Sizes | None = None
 ) -> MysqlServer:
     """Start the server of a folder, making its databases first where there are none, and wait until it answers.
 
@@ -118,7 +133,7 @@ def start_mysql(
         program: the server program.
         base: the server's folder.
         tcp: listen on a TCP port too; by default on the socket alone.
-        buffer_pool_bytes: InnoDB's cache; by default a quarter of the memory, at most 4 GiB.
+        sizes: InnoDB's memory and logs; by default what suits the machine.
 
     Returns:
         the server; one that runs already is returned as it is.
@@ -129,24 +144,51 @@ def start_mysql(
     base = base.resolve()
     running = find_mysql(base)
     if running:
-        _wait_until_ready(running.base, None)
+        wait_until_ready(base)
         return running
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    require_free_space(base, "the MySQL server")
     folder = data_folder(base)
     _require_matching_data(program, folder)
+    sizes = sizes or choose_sizes(memory_bytes())
+    log = open_log(_log(base))
     if not folder.exists():
+        require_free_space(base, sizes.redo_log_bytes + _ROOM_FOR_NEW_DATA, "new MySQL databases")
         _make_databases(program, base)
-    pool = buffer_pool_bytes or choose_buffer_pool(memory_bytes())
-    log = base / "log" / "mysql.log"
-    offset = log.stat().st_size if log.exists() else 0
+    require_free_space(base, _ROOM_TO_RUN, "the MySQL server")
     for name in ("mysql_tmp", "mysql_files"):
         (base / "data" / name).mkdir(exist_ok=True, mode=0o700)
-    process = start_detached(server_command(program, base, pool, tcp), folder=folder, log=log)
-    _wait_until_ready(base, process, log=log, offset=offset)
+    offset = log.stat().st_size
+    process = start_detached(server_command(program, base, sizes, tcp), folder=folder, log=log)
+    wait_until_ready(base, process, log_offset=offset)
     if tcp:
         _grant(base, tcp)
     return MysqlServer(program.kind, program.version, base, process.pid, was_running=False)
+
+
+def wait_until_ready(base: Path, process: subprocess.Popen[bytes] | None = None, *, log_offset: int = 0) -> None:
+    """Wait until the server of a folder answers.
+
+    Args:
+        base: its folder.
+        process: the server, where this process has started it.
+        log_offset: where in its log the lines of this start begin.
+
+    Raises:
+        ServiceError: it has ended, or does not answer in time.
+    """
+    log = _log(base)
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with connect_as_root(base):
+                return
+        except (pymysql.err.MySQLError, OSError):
+            if process is not None and process.poll() is not None:
+                reason = _last_error(log, log_offset)
+                raise ServiceError(f"the MySQL server did not start: {reason} (see {log})") from None
+            if time.monotonic() > deadline:
+                raise ServiceError(f"the MySQL server does not answer after {_START_SECONDS} s (see {log})") from None
+            time.sleep(0.05)
 
 
 def stop_mysql(base: Path) -> str | None:
@@ -162,10 +204,9 @@ def stop_mysql(base: Path) -> str | None:
     return None
 
 
-def server_command(program: MysqlProgram, base: Path, buffer_pool_bytes: int, tcp: TcpOptions | None) -> list[str]:
+def server_command(program: MysqlProgram, base: Path, sizes: Sizes, tcp: TcpOptions | None) -> list[str]:
     """Build the server's command line. What each choice is for stands in docs/decisions."""
     folder = data_folder(base)
-    mib = buffer_pool_bytes // _MIB
     options = [
         *_common_options(program, folder),
         # Relative to the data folder, so that a deep path does not exceed the ~107 bytes of a socket's address.
@@ -179,11 +220,11 @@ def server_command(program: MysqlProgram, base: Path, buffer_pool_bytes: int, tc
         f"--sql-mode={_SQL_MODE}",
         "--skip-log-bin",
         "--skip-name-resolve",
-        f"--innodb-buffer-pool-size={mib}M",
+        f"--innodb-buffer-pool-size={sizes.buffer_pool_bytes}",
         "--innodb-flush-log-at-trx-commit=2",
         "--max-allowed-packet=64M",
     ]
-    options += _redo_log_options(program)
+    options += _redo_log_options(program, sizes.redo_log_bytes)
     if program.kind == "mysql":
         options.append("--mysqlx=OFF")
     if tcp:
@@ -193,9 +234,9 @@ def server_command(program: MysqlProgram, base: Path, buffer_pool_bytes: int, tc
     return [*program.command, *options]
 
 
-def choose_buffer_pool(memory: int) -> int:
-    """Choose the size of InnoDB's cache: a quarter of the memory, from 128 MiB to 4 GiB."""
-    return max(128 * _MIB, min(memory // 4, 4096 * _MIB))
+def choose_sizes(memory: int) -> Sizes:
+    """Choose InnoDB's cache: a quarter of the memory, from 128 MiB to 4 GiB."""
+    return Sizes(buffer_pool_bytes=max(128 * _MIB, min(memory // 4, 4096 * _MIB)))
 
 
 def memory_bytes(root: Path = Path("/")) -> int:
@@ -226,6 +267,10 @@ def connect_as_root(base: Path) -> Iterator[Connection[Cursor]]:
         os.close(descriptor)
 
 
+def _log(base: Path) -> Path:
+    return base / "log" / "mysql.log"
+
+
 def _common_options(program: MysqlProgram, folder: Path) -> list[str]:
     options = ["--no-defaults", f"--datadir={folder}"]
     if program.is_unpacked:
@@ -236,12 +281,12 @@ def _common_options(program: MysqlProgram, folder: Path) -> list[str]:
     return options
 
 
-def _redo_log_options(program: MysqlProgram) -> list[str]:
+def _redo_log_options(program: MysqlProgram, size: int) -> list[str]:
     if program.kind == "mariadb":
-        return ["--innodb-log-file-size=1G"]
+        return [f"--innodb-log-file-size={size}"]
     if tuple(int(part) for part in program.version.split(".")) >= (8, 0, 30):
-        return ["--innodb-redo-log-capacity=1G"]
-    return ["--innodb-log-file-size=512M"]
+        return [f"--innodb-redo-log-capacity={size}"]
+    return [f"--innodb-log-file-size={size // 2}"]  # of two files
 
 
 def _read_marker(folder: Path) -> tuple[Kind, str] | None:
@@ -274,19 +319,17 @@ def _require_matching_data(program: MysqlProgram, folder: Path) -> None:
 
 def _make_databases(program: MysqlProgram, base: Path) -> None:
     """Make the system tables beside, and move them into place when they are complete."""
-    log = base / "log" / "mysql.log"
-    log.parent.mkdir(exist_ok=True, mode=0o700)
-    with work_folder(base) as folder, log.open("ab") as output:
+    log = _log(base)
+    with work_folder(base / "tmp_databases") as folder, log.open("ab") as output:
         made = folder / "mysql"
         made.mkdir(mode=0o700)
         offset = output.tell()
         options = [*_common_options(program, made), f"--tmpdir={folder}", "--skip-log-bin", "--skip-networking"]
         if program.kind == "mysql":
-            command = [*program.command, *options, "--initialize-insecure"]
-            script = b""
+            command, script = [*program.command, *options, "--initialize-insecure"], b""
         else:
-            command = [*program.command, *options, "--bootstrap", "--log-warnings=0", "--max-allowed-packet=8M"]
-            script = _mariadb_script(program)
+            bootstrap = ["--bootstrap", "--log-warnings=0", "--max-allowed-packet=8M"]
+            command, script = [*program.command, *options, *bootstrap], _mariadb_script(program)
         result = subprocess.run(  # noqa: S603 - the server program that was looked up
             command, input=script, stdout=output, stderr=subprocess.STDOUT, check=False
         )
@@ -305,26 +348,6 @@ def _mariadb_script(program: MysqlProgram) -> bytes:
     parts.append(b"\ndelete from mysql.global_priv where user = 'root' and host <> 'localhost';\n")
     parts.append(b"delete from mysql.proxies_priv where host <> 'localhost';\n")
     return b"\n".join(parts)
-
-
-def _wait_until_ready(
-    base: Path, process: subprocess.Popen[bytes] | None, *, log: Path | None = None, offset: int = 0
-) -> None:
-    log = log or base / "log" / "mysql.log"
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            with connect_as_root(base) as connection:
-                connection.ping(reconnect=False)
-                return
-        except (pymysql.err.MySQLError, OSError):
-            if process is not None and process.poll() is not None:
-                raise ServiceError(
-                    f"the MySQL server did not start: {_last_error(log, offset)} (see {log})"
-                ) from None
-            if time.monotonic() > deadline:
-                raise ServiceError(f"the MySQL server does not answer after {_START_SECONDS} s (see {log})") from None
-            time.sleep(0.05)
 
 
 def _last_error(log: Path, offset: int) -> str:

@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,8 +23,8 @@ from pathlib import Path
 
 from pipeline.errors import ServiceError
 
-LEAST_FREE_BYTES = 1_000_000_000
-
+_LARGEST_LOG = 10_000_000
+_QUIET_WAIT_SECONDS = 1
 _PROC = Path("/proc")
 # What this process has started and not yet seen end, kept so that none is reaped behind its user's back.
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -38,26 +39,35 @@ class Process:
 
 
 @contextmanager
-def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[None]:
+def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[int]:
     """Hold a lock on a file, so that two commands do not do the same work at once.
 
     The kernel drops the lock when its holder ends, however it ends.
+
+    Args:
+        path: the file.
+        purpose: what the holder is doing, for those who wait: "setting up".
+        wait_seconds: how long to wait for another holder.
+
+    Yields:
+        the descriptor of the lock, for a child that is to hold it too.
 
     Raises:
         ServiceError: another process has held it for too long.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="ascii") as file:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ServiceError(f"another command has been {purpose} for too long ({path} is locked)") from None
-                time.sleep(0.1)
-        yield
+        begun = time.monotonic()
+        has_spoken = False
+        while not _has_locked(file.fileno()):
+            waited = time.monotonic() - begun
+            if waited > wait_seconds:
+                raise ServiceError(f"another command has been {purpose} for too long ({path} is locked)")
+            if waited > _QUIET_WAIT_SECONDS and not has_spoken:
+                print(f"waiting for another command that is {purpose}", file=sys.stderr, flush=True)
+                has_spoken = True
+            time.sleep(0.1)
+        yield file.fileno()
 
 
 def find_process(folder: Path, program: str) -> Process | None:
@@ -87,11 +97,16 @@ def start_detached(
         log: the file that its output is appended to.
         environment: the whole environment; this process's own by default.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - a server program that was looked up, not built from input
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True, umask=0o077,
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o077,
         )
     _STARTED.append(process)
     return process
@@ -106,7 +121,7 @@ def stop_process(folder: Path, program: str, *, patience_seconds: float) -> str 
         patience_seconds: how long it may take after SIGTERM before SIGKILL follows.
 
     Returns:
-        None where nothing runs, else how it went: `stopped` or `killed`.
+        None where nothing runs, else how it went: `stopped`, or `killed` by SIGKILL.
 
     Raises:
         ServiceError: it is still there after SIGKILL.
@@ -144,17 +159,30 @@ def started_at(pid: int) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=age)
 
 
-def require_free_space(folder: Path, what: str) -> None:
-    """Check that a server has room to work.
+def open_log(log: Path) -> Path:
+    """Make a log file ready to be appended to; one that has grown large is put aside, in place of the last."""
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if log.exists() and log.stat().st_size > _LARGEST_LOG:
+        log.replace(log.with_name(f"{log.name}.old"))
+    log.touch(mode=0o600)
+    return log
+
+
+def require_free_space(folder: Path, least: int, what: str) -> None:
+    """Check that there is room on the disk.
+
+    Args:
+        folder: a folder on that disk.
+        least: the bytes that must be free.
+        what: what they are for.
 
     Raises:
-        ServiceError: the disk is nearly full.
+        ServiceError: there is less.
     """
     free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE_BYTES:
+    if free < least:
         raise ServiceError(
-            f"too little disk space for {what}: {free / 1e9:.1f} GB free at {folder},"
-            f" at least {LEAST_FREE_BYTES / 1e9:.0f} GB needed: free some"
+            f"too little disk space for {what}: {free / 1e9:.1f} GB free at {folder}, {least / 1e9:.1f} GB needed"
         )
 
 
@@ -167,6 +195,14 @@ def folder_size(folder: Path) -> int:
     return total
 
 
+def _has_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _has_ended(descriptor: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -175,7 +211,7 @@ def _has_ended(descriptor: int, seconds: float) -> bool:
 
 def _working_folder(entry: Path) -> str | None:
     try:
-        return os.readlink(entry / "cwd")
+        return str((entry / "cwd").readlink())
     except OSError:  # it has ended, or is another user's
         return None
 

@@ -13,14 +13,14 @@ import shutil
 import ssl
 import struct
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from embedded import apt
+from embedded.processes import lock
 from pipeline.errors import ServiceError
 
 Kind = Literal["mysql", "mariadb"]
@@ -79,6 +79,36 @@ class MysqlProgram:
         return next(iter(sorted((self.prefix / "lib").glob("**/plugin"))), None) if self.is_unpacked else None
 
 
+@dataclass(frozen=True)
+class UnpackedMysql:
+    """A server program that was unpacked.
+
+    Attributes:
+        program: the program.
+        download_bytes: what was fetched for it.
+        remarks: why it is not the kind that was wanted first.
+    """
+
+    program: MysqlProgram
+    download_bytes: int
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnpackedJava:
+    """A Java that was unpacked.
+
+    Attributes:
+        home: its folder.
+        version: its major version.
+        download_bytes: what was fetched for it.
+    """
+
+    home: Path
+    version: int
+    download_bytes: int
+
+
 def series(version: str) -> tuple[int, int]:
     """Give the release series of a version: `(8, 0)` for `8.0.36`."""
     major, minor = version.split(".")[:2]
@@ -111,37 +141,41 @@ def find_mysql_program(embedded_dir: Path, *, kind: Kind | None = None) -> Mysql
     return next((program for program in found if program), None)
 
 
-def provide_mysql_program(
-    embedded_dir: Path, *, kind: Kind | None = None, report: Callable[[str], None] = lambda _: None
-) -> MysqlProgram:
+def provide_mysql_program(embedded_dir: Path, *, kind: Kind | None = None) -> MysqlProgram:
     """Find a server program, or unpack one from the distribution's packages into `.embedded/mysql/<kind>`.
 
     Args:
         embedded_dir: the `.embedded` folder.
         kind: the kind that it must be; by default real MySQL where it can be had, else MariaDB.
-        report: is told in one line what was done.
 
     Raises:
         ServiceError: there is none, and none can be had.
     """
-    found = find_mysql_program(embedded_dir, kind=kind)
-    if found:
-        return found
-    _require_apt("a MySQL or MariaDB server (mysqld or mariadbd)")
+    return find_mysql_program(embedded_dir, kind=kind) or unpack_mysql_program(embedded_dir, kind=kind).program
+
+
+def unpack_mysql_program(embedded_dir: Path, *, kind: Kind | None = None) -> UnpackedMysql:
+    """Unpack a server program from the distribution's packages into `.embedded/mysql/<kind>`.
+
+    Args:
+        embedded_dir: the `.embedded` folder.
+        kind: the kind that it must be; by default real MySQL where it can be had, else MariaDB.
+
+    Raises:
+        ServiceError: none can be had.
+    """
+    _require_apt("MySQL or MariaDB server (mysqld or mariadbd)")
     kinds: tuple[Kind, ...] = (kind,) if kind else ("mysql", "mariadb")
-    reasons = []
-    for wanted in kinds:
-        try:
-            program, size = _unpack_mysql(embedded_dir, wanted)
-        except ServiceError as error:
-            reasons.append(f"{NAMES[wanted]}: {error}")
-            continue
-        report(f"{program.title} unpacked from the distribution's packages ({size / 1e6:.0f} MB downloaded)")
-        return program
-    raise ServiceError(
-        f"no database server can be had: {'; '.join(reasons)}. Install one (mysql-server or mariadb-server),"
-        " set MYSQL_HOST, or run again with a network"
-    )
+    reasons: list[str] = []
+    with lock(embedded_dir / "programs.lock", "unpacking programs"):
+        for wanted in kinds:
+            try:
+                program, size = _unpack_mysql(embedded_dir, wanted)
+            except ServiceError as error:
+                reasons.append(f"no {NAMES[wanted]}: {error}")
+            else:
+                return UnpackedMysql(program, size, tuple(reasons))
+    raise ServiceError(f"{'; '.join(reasons)}. Install a server (mysql-server or mariadb-server), or set MYSQL_HOST")
 
 
 def read_unpacked(folder: Path) -> MysqlProgram | None:
@@ -179,22 +213,16 @@ def parse_java_version(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def provide_java(embedded_dir: Path, *, report: Callable[[str], None] = lambda _: None) -> Path:
-    """Find Java, or unpack a headless one from the distribution's packages into `.embedded/java`.
-
-    Returns:
-        its home folder.
+def unpack_java(embedded_dir: Path) -> UnpackedJava:
+    """Unpack a headless Java from the distribution's packages into `.embedded/java`.
 
     Raises:
-        ServiceError: there is none, and none can be had.
+        ServiceError: none can be had.
     """
-    found = find_java(embedded_dir)
-    if found:
-        return found
     _require_apt(f"Java {OLDEST_JAVA} or later (java)")
     home = embedded_dir / "java"
-    with work_folder(embedded_dir) as folder:
-        source = apt.open_apt(_made(folder / "apt"), _release_entries())
+    with lock(embedded_dir / "programs.lock", "unpacking programs"), work_folder(embedded_dir / "tmp_java") as folder:
+        source = apt.open_apt(_made(folder / "apt"), release_entries())
         package = choose_java(apt.find_packages(source, "openjdk-[0-9]+-jre-headless"))
         if package is None:
             raise ServiceError(
@@ -206,8 +234,7 @@ def provide_java(embedded_dir: Path, *, report: Callable[[str], None] = lambda _
         if version is None:
             raise ServiceError(f"{package} does not run on this machine: install Java {OLDEST_JAVA} and set JAVA_HOME")
         replace_folder(unpacked, home)
-    report(f"Java {version} unpacked from the distribution's packages ({size / 1e6:.0f} MB downloaded)")
-    return home
+    return UnpackedJava(home, version, size)
 
 
 def choose_java(packages: list[str]) -> str | None:
@@ -219,15 +246,14 @@ def choose_java(packages: list[str]) -> str | None:
 
 
 @contextmanager
-def work_folder(embedded_dir: Path) -> Iterator[Path]:
-    """Give a folder for half-made things; what an earlier run left behind when it was killed is removed."""
-    parent = embedded_dir / "tmp"
-    shutil.rmtree(parent, ignore_errors=True)
-    parent.mkdir(parents=True, mode=0o700)
+def work_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder for half-made things, which goes in the end, as does what a killed run left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
     try:
-        yield Path(tempfile.mkdtemp(dir=parent))
+        yield folder
     finally:
-        shutil.rmtree(parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace_folder(made: Path, final: Path) -> None:
@@ -285,7 +311,7 @@ def _is_confined(program: Path) -> bool:
 
 def _unpack_mysql(embedded_dir: Path, kind: Kind) -> tuple[MysqlProgram, int]:
     final = embedded_dir / "mysql" / kind
-    with work_folder(embedded_dir) as folder:
+    with work_folder(embedded_dir / "tmp_mysql") as folder:
         source = apt.open_apt(_made(folder / "apt"), _entries_with(kind))
         packages = apt.find_packages(source, _PACKAGE_PATTERN[kind])
         if not packages:
@@ -332,9 +358,9 @@ def _make_java_home(root: Path) -> Path:
     """Make a Java that stands alone: its links into /etc become files."""
     home = next(path for path in (root / "usr" / "lib" / "jvm").iterdir() if (path / "bin" / "java").exists())
     for path in sorted(home.rglob("*")):
-        if not path.is_symlink() or not path.readlink().is_absolute():
+        if not path.is_symlink() or (path.exists() and not path.readlink().is_absolute()):
             continue
-        target = root / path.readlink().relative_to("/")
+        target = root / str(path.readlink()).lstrip("/")
         path.unlink()
         if target.is_dir():
             shutil.copytree(target, path)
@@ -346,7 +372,8 @@ def _make_java_home(root: Path) -> Path:
     return home
 
 
-def _release_entries() -> list[apt.Entry]:
+def release_entries() -> list[apt.Entry]:
+    """Give the machine's own sources of packages for its own release."""
     distribution = apt.read_distribution()
     entries = apt.read_sources()
     return apt.choose_release_entries(entries, distribution.codename) or entries
@@ -356,7 +383,7 @@ def _entries_with(kind: Kind) -> list[apt.Entry]:
     """Debian's releases have MariaDB alone; its unstable suite has real MySQL."""
     distribution = apt.read_distribution()
     if kind == "mariadb" or distribution.family != "debian":
-        return _release_entries()
+        return release_entries()
     entry = apt.choose_sid_entry(apt.read_sources(), distribution.codename)
     if entry is None:
         raise ServiceError("no mirror of this distribution is set up in /etc/apt")
@@ -365,8 +392,10 @@ def _entries_with(kind: Kind) -> list[apt.Entry]:
 
 def _require_apt(what: str) -> None:
     if apt.read_distribution().family not in ("debian", "ubuntu") or not apt.is_available():
-        raise ServiceError(f"this machine has no {what}, and it is neither Debian nor Ubuntu: install it with your"
-                           " system's package manager, so that it is on the PATH")
+        raise ServiceError(
+            f"this machine has no {what}, and it is neither Debian nor Ubuntu: install it with your"
+            " system's package manager, so that it is on the PATH"
+        )
 
 
 def _made(folder: Path) -> Path:
@@ -377,8 +406,14 @@ def _made(folder: Path) -> Path:
 def _output(command: list[str]) -> str:
     try:
         result = subprocess.run(  # noqa: S603 - a program found on this machine, asked for its version
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", timeout=60, check=False,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -1,0 +1,68 @@
+"""`python -m embedded`: the embedded services and their generated data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedded import services
+from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED
+from pipeline.cli import run_command, say
+from pipeline.settings import load_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line; the process's own by default.
+
+    Returns:
+        the exit code.
+    """
+    parsed = _parser().parse_args(arguments)
+    return run_command(lambda: _run(parsed), verbose=parsed.verbose)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="show where an error was raised")
+    parser = argparse.ArgumentParser(prog="python -m embedded", description="The embedded services.", parents=[common])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, text in (
+        ("up", "start what the settings call for: MySQL, and S3 filled with generated data"),
+        ("down", "stop what runs"),
+        ("status", "say what runs, where, since when, and how large its data is"),
+    ):
+        commands.add_parser(name, help=text, description=text, parents=[common])
+    generate = commands.add_parser("generate", help="write an archive of generated source data", parents=[common])
+    generate.add_argument("--dataset", required=True, help="train or test")
+    generate.add_argument("--output", required=True, type=Path, help="the archive to write, such as train.tar.gz")
+    fill = commands.add_parser("fill", help="put generated archives into the embedded bucket", parents=[common])
+    fill.add_argument("--force", action="store_true", help="replace the archives that are there")
+    for command in (generate, fill):
+        command.add_argument("--scale", type=float, default=DEFAULT_SCALE, help="share of the full size (%(default)s)")
+        command.add_argument("--seed", type=int, default=DEFAULT_SEED, help="names the random numbers (%(default)s)")
+    return parser
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    settings = load_settings()
+    if parsed.command == "up":
+        services.start_services(settings, say)
+    elif parsed.command == "down":
+        services.stop_services(settings, say)
+    elif parsed.command == "status":
+        for line in services.describe_services(settings):
+            say(line)
+    elif parsed.command == "generate":
+        services.generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
+        say(f"{parsed.output} written")
+    else:
+        services.fill_bucket(settings, say, scale=parsed.scale, seed=parsed.seed, force=parsed.force)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The virtual environment and its packages; Java and the MySQL server's program where the machine has none.
+
+Each part is done once: a stamp, or the thing itself, tells that it is there. A run that was killed leaves no stamp, and
+the next one does that part anew. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedded import apt, programs
+from embedded.processes import folder_size, lock, require_free_space
+from pipeline.errors import ServiceError, SettingsError
+
+_MARKER = "made-by-make-setup"
+_STAMP = "requirements-stamp"
+_ROOM_FOR_PACKAGES = 3_000_000_000
+_ROOM_FOR_PROGRAMS = 1_000_000_000
+
+
+def install(root: Path | None = None) -> None:
+    """Provide what is missing, one line for each thing that is done.
+
+    Args:
+        root: the project's folder; the one that holds this package by default.
+
+    Raises:
+        SettingsError: a setting of the machine stands in the way.
+        ServiceError: something cannot be had.
+    """
+    root = root or Path(__file__).resolve().parents[1]
+    embedded_dir = root / ".embedded"
+    try:
+        embedded_dir.mkdir(mode=0o700, exist_ok=True)
+        with lock(embedded_dir / "setup.lock", "setting up") as descriptor:
+            _install_java(embedded_dir)
+            if not os.environ.get("MYSQL_HOST"):
+                _install_mysql(embedded_dir)
+            install_packages(root / ".venv", root / "requirements.txt", lock_descriptor=descriptor)
+    except PermissionError as error:
+        raise ServiceError(
+            f"{error.filename or root} may not be written: run as the user that it belongs to, or in a copy of your own"
+        ) from error
+    except OSError as error:
+        raise ServiceError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def install_packages(environment: Path, requirements: Path, *, lock_descriptor: int | None = None) -> None:
+    """Make the virtual environment and install the required packages into it.
+
+    Args:
+        environment: its folder, such as `.venv`.
+        requirements: the file that pins the packages.
+        lock_descriptor: a lock that pip holds too, so that it is not disturbed where this process is killed.
+
+    Raises:
+        ServiceError: the environment is somebody else's, or a package cannot be had.
+    """
+    wanted = [*_interpreter(environment), hashlib.sha256(requirements.read_bytes()).hexdigest()]
+    present = _read_lines(environment / _STAMP)
+    if present == wanted and (environment / "bin" / "python").exists():
+        return
+    if environment.exists() and not (environment / _MARKER).exists():
+        raise ServiceError(f"{environment} was not made by make setup: move it elsewhere or remove it")
+    require_free_space(environment.parent, _ROOM_FOR_PACKAGES, "the Python packages")
+    with _announced(f"Python packages into {environment.name}") as notes:
+        if present[:-1] != wanted[:-1] or not (environment / "bin" / "python").exists():
+            # Also the case of a run that was killed: half a package looks whole to pip.
+            shutil.rmtree(environment, ignore_errors=True)
+            _make_environment(environment)
+        (environment / _STAMP).unlink(missing_ok=True)
+        _install_requirements(environment, requirements, lock_descriptor)
+        (environment / _STAMP).write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
+
+
+def _install_java(embedded_dir: Path) -> None:
+    named = os.environ.get("JAVA_HOME")
+    if named:
+        version = programs.java_version(Path(named))
+        if version is None or version < programs.OLDEST_JAVA:
+            is_what = "no Java that runs" if version is None else f"Java {version}"
+            raise SettingsError(
+                f"JAVA_HOME is {named}, {is_what}; Spark needs Java {programs.OLDEST_JAVA} or later: unset or change it"
+            )
+    if programs.find_java(embedded_dir):
+        return
+    require_free_space(embedded_dir, _ROOM_FOR_PROGRAMS, "Java")
+    with _announced("Java, from the distribution's packages") as notes:
+        unpacked = programs.unpack_java(embedded_dir)
+        notes += [f"version {unpacked.version}", f"{unpacked.download_bytes / 1e6:.0f} MB downloaded"]
+
+
+def _install_mysql(embedded_dir: Path) -> None:
+    if programs.find_mysql_program(embedded_dir):
+        return
+    require_free_space(embedded_dir, _ROOM_FOR_PROGRAMS, "the MySQL server")
+    with _announced("MySQL server, from the distribution's packages") as notes:
+        unpacked = programs.unpack_mysql_program(embedded_dir)
+        notes += [unpacked.program.title, f"{unpacked.download_bytes / 1e6:.0f} MB downloaded", *unpacked.remarks]
+
+
+@contextmanager
+def _announced(what: str) -> Iterator[list[str]]:
+    """Print one line: what is being done, and when it is done what came of it and how long it took."""
+    begun = time.monotonic()
+    notes: list[str] = []
+    print(f"{what} ... ", end="", flush=True)
+    try:
+        yield notes
+    except BaseException:
+        print("failed", flush=True)
+        raise
+    print(", ".join([*notes, f"{time.monotonic() - begun:.0f} s"]), flush=True)
+
+
+def _interpreter(environment: Path) -> list[str]:
+    """Give what the environment is bound to: its own place, and the Python that it was made with."""
+    return [str(environment.absolute()), sys.version.split()[0], os.path.realpath(sys.executable)]
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _make_environment(environment: Path) -> None:
+    if importlib.util.find_spec("venv") is None:
+        raise ServiceError("this Python has no module venv: install the whole Python (on Debian, the package python3)")
+    environment.mkdir()
+    (environment / _MARKER).touch()
+    if importlib.util.find_spec("ensurepip") is not None:
+        _run([sys.executable, "-m", "venv", str(environment)], "make a virtual environment")
+        return
+    # Debian and Ubuntu keep ensurepip in python3-venv; the same pip can be had without installing that.
+    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)], "make a virtual environment")
+    with programs.work_folder(environment / "pip-packages") as folder:
+        wheels = _unpack_pip(folder)
+        pip = next(wheel for wheel in wheels if wheel.name.startswith("pip-"))
+        command = [str(environment / "bin" / "python"), f"{pip}/pip", "install", "--quiet", "--no-index", "--no-deps"]
+        _run([*command, *map(str, wheels)], "put pip into the virtual environment")
+
+
+def _unpack_pip(folder: Path) -> list[Path]:
+    if apt.read_distribution().family not in ("debian", "ubuntu") or not apt.is_available():
+        raise ServiceError("this Python has no module ensurepip: install pip's part of Python with your system's tools")
+    source = apt.open_apt(folder, programs.release_entries())
+    apt.unpack(source, ["python3-pip-whl", "python3-setuptools-whl"], folder / "root")
+    wheels = sorted((folder / "root").glob("usr/share/python-wheels/*.whl"))
+    if not any(wheel.name.startswith("pip-") for wheel in wheels):
+        raise ServiceError("the distribution's python3-pip-whl holds no pip: install python3-venv")
+    return wheels
+
+
+def _install_requirements(environment: Path, requirements: Path, lock_descriptor: int | None) -> None:
+    command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", "--no-warn-script-location", "--requirement", str(requirements)]
+    _run(command, "install the Python packages", lock_descriptor)
+
+
+def _run(command: list[str], purpose: str, lock_descriptor: int | None = None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    result = subprocess.run(  # noqa: S603 - this Python, or the one that it has made
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        pass_fds=() if lock_descriptor is None else (lock_descriptor,),
+    )
+    if result.returncode != 0:
+        raise ServiceError(f"cannot {purpose}: {_reason(result.stderr, result.stdout)}")
+
+
+def _reason(*outputs: str) -> str:
+    """Choose the line that names the cause: pip prints its own after a hint or two about it."""
+    lines = [line.strip() for output in outputs for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.upper().startswith("ERROR")]
+    with contextlib.suppress(IndexError):
+        return apt.without_password((errors or lines)[-1])
+    return "no reason given"

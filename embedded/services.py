@@ -1,0 +1,234 @@
+"""The embedded services that the settings call for: started, described and stopped together."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedded import mysql_server, s3_server
+from embedded.processes import folder_size, lock
+from embedded.programs import find_mysql_program, work_folder
+from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
+from pipeline.errors import ServiceError, UsageError
+from pipeline.progress import duration, quantity, track
+from pipeline.settings import DataSet, Settings
+from pipeline.source import is_configured
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Report = Callable[[str], None]
+
+
+def start_services(settings: Settings, report: Report) -> None:
+    """Start what the settings call for and does not run yet: MySQL, and S3 filled with generated data.
+
+    Args:
+        settings: say which services are embedded.
+        report: is told each thing in one line.
+
+    Raises:
+        ServiceError: a service cannot be started.
+    """
+    with _services_folder(settings) as base:
+        if settings.mysql.is_embedded:
+            _start_mysql(base, report)
+        if uses_embedded_source(settings):
+            server = _start_s3(base, report)
+            _fill(settings, server, report, scale=DEFAULT_SCALE, seed=DEFAULT_SEED, force=False)
+            contents = _contents(settings, server)
+            report(f"no S3 credentials found: using the embedded S3 server with generated data ({contents})")
+
+
+def stop_services(settings: Settings, report: Report) -> None:
+    """Stop the services that run.
+
+    Raises:
+        ServiceError: a process does not end.
+    """
+    with _services_folder(settings) as base:
+        (base / "services.json").unlink(missing_ok=True)
+        for title, stop in (("S3", s3_server.stop_s3), ("MySQL", mysql_server.stop_mysql)):
+            begun = time.monotonic()
+            outcome = stop(base)
+            if outcome:
+                report(f"{title}: stopped in {duration(time.monotonic() - begun)}")
+
+
+def describe_services(settings: Settings) -> list[str]:
+    """Describe each service in one line: whether it runs, where, since when, and the size of its data."""
+    base = settings.embedded_dir
+    with _explained(base):
+        return [_describe_mysql(settings, base), _describe_s3(settings, base)]
+
+
+def fill_bucket(settings: Settings, report: Report, *, scale: float, seed: int, force: bool) -> None:
+    """Put generated archives into the embedded bucket.
+
+    Args:
+        settings: name the bucket, the keys and the data sets.
+        report: is told each thing in one line.
+        scale: the share of the full size.
+        seed: names the random numbers.
+        force: replace the archives that are there.
+
+    Raises:
+        UsageError: the settings call for another source.
+        ServiceError: the server cannot be started.
+    """
+    if not uses_embedded_source(settings):
+        raise UsageError("the settings name another S3 source than the embedded server: unset AWS_* and MODE first")
+    with _services_folder(settings) as base:
+        server = _start_s3(base, report)
+        _fill(settings, server, report, scale=scale, seed=seed, force=force)
+        report(f"the embedded S3 server holds {_contents(settings, server)}")
+
+
+def uses_embedded_source(settings: Settings) -> bool:
+    """Whether the source is the embedded S3 server: development mode, and boto3 finds nothing configured."""
+    return settings.mode == "development" and not is_configured()
+
+
+@contextmanager
+def _services_folder(settings: Settings) -> Iterator[Path]:
+    base = settings.embedded_dir
+    with _explained(base):
+        base.mkdir(mode=0o700, exist_ok=True)
+        with lock(base / "services.lock", "starting or stopping the services"):
+            yield base
+
+
+@contextmanager
+def _explained(base: Path) -> Iterator[None]:
+    """Turn what the file system refuses into a line for the person who asked."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ServiceError(
+            f"{error.filename or base} belongs to another user: run as that user, or in a copy of your own"
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ServiceError(f"the disk of {base} is full: free some space and run again") from error
+        raise
+
+
+def _start_mysql(base: Path, report: Report) -> None:
+    begun = time.monotonic()
+    server = mysql_server.find_mysql(base)
+    if server is None:
+        program = find_mysql_program(base)
+        if program is None:
+            raise ServiceError("there is no MySQL server program: run make setup, or set MYSQL_HOST")
+        server = mysql_server.start_mysql(program, base)
+    else:
+        mysql_server.wait_until_ready(server.base)
+    state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
+    report(f"MySQL: {server.title} {state}, socket {_short(server.unix_socket)}")
+
+
+def _start_s3(base: Path, report: Report) -> s3_server.S3Server:
+    begun = time.monotonic()
+    server = s3_server.start_s3(base)
+    s3_server.write_private(base / "services.json", {"s3": server.services_entry})
+    state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
+    report(f"S3: SeaweedFS {state}, {server.endpoint_url}")
+    return server
+
+
+def _fill(
+    settings: Settings, server: s3_server.S3Server, report: Report, *, scale: float, seed: int, force: bool
+) -> None:
+    client = s3_server.open_client(server)
+    bucket = settings.source.bucket
+    if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
+        client.create_bucket(Bucket=bucket)
+    for data_set in settings.data_sets.values():
+        if force or _stored_scale(client, settings, data_set) is None:
+            _generate_into_bucket(client, settings, data_set, report, scale=scale, seed=seed)
+
+
+def _generate_into_bucket(
+    client: S3Client, settings: Settings, data_set: DataSet, report: Report, *, scale: float, seed: int
+) -> None:
+    begun = time.monotonic()
+    key = f"{settings.source.prefix}/{data_set.archive}"
+    with work_folder(settings.embedded_dir / "tmp_source") as folder:
+        path = folder / data_set.archive
+        generate_archive(path, data_set.name, scale=scale, seed=seed)
+        size = path.stat().st_size
+        metadata = {"scale": f"{scale:g}", "seed": str(seed)}
+        client.upload_file(str(path), settings.source.bucket, key, ExtraArgs={"Metadata": metadata})
+    report(
+        f"S3: s3://{settings.source.bucket}/{key} generated"
+        f" ({quantity(size, 'B')} in {duration(time.monotonic() - begun)})"
+    )
+
+
+def generate_archive(path: Path, dataset: str, *, scale: float, seed: int) -> None:
+    """Write a generated archive to a file, with progress."""
+    with track(f"generate {dataset}", expected_bytes(dataset, scale=scale), "B") as progress:
+        write_archive(path, dataset, scale=scale, seed=seed, progress=progress.advance)
+
+
+def _stored_scale(client: S3Client, settings: Settings, data_set: DataSet) -> float | None:
+    """Give the scale of the archive in the bucket; None where there is none."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import, and not every command needs it
+
+    key = f"{settings.source.prefix}/{data_set.archive}"
+    try:
+        metadata = client.head_object(Bucket=settings.source.bucket, Key=key)["Metadata"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            return None
+        raise ServiceError(f"the embedded S3 server cannot tell of {key}: {error}") from error
+    return float(metadata.get("scale", "nan"))
+
+
+def _contents(settings: Settings, server: s3_server.S3Server) -> str:
+    client = s3_server.open_client(server)
+    scales = {name: _stored_scale(client, settings, each) for name, each in settings.data_sets.items()}
+    shares = {f"{scale * 100:g} % of Ali-CCP" for scale in scales.values() if scale is not None}
+    if len(shares) == 1:
+        return shares.pop()
+    return ", ".join(f"{name}: {scale * 100:g} % of Ali-CCP" for name, scale in scales.items() if scale is not None)
+
+
+def _describe_mysql(settings: Settings, base: Path) -> str:
+    if not settings.mysql.is_embedded:
+        return f"MySQL: not embedded, MYSQL_HOST is {settings.mysql.host}"
+    data = mysql_server.data_folder(base)
+    server = mysql_server.find_mysql(base)
+    if server is None:
+        return f"MySQL: not running{_size(data)}"
+    since = _since(server.started_at, server.pid)
+    return f"MySQL: {server.title} running{since}, socket {_short(server.unix_socket)}{_size(data)}"
+
+
+def _describe_s3(settings: Settings, base: Path) -> str:
+    data = s3_server.data_folder(base)
+    server = s3_server.find_s3(base)
+    if server is not None:
+        return f"S3: SeaweedFS running{_since(server.started_at, server.pid)}, {server.endpoint_url}{_size(data)}"
+    if not uses_embedded_source(settings):
+        return "S3: not embedded, the settings name another source"
+    return f"S3: not running{_size(data)}"
+
+
+def _since(when: datetime, pid: int) -> str:
+    now = datetime.now(UTC)
+    return f" since {when.astimezone():%Y-%m-%d %H:%M:%S} ({duration((now - when).total_seconds())}, process {pid})"
+
+
+def _size(data: Path) -> str:
+    return f", {quantity(folder_size(data), 'B')} of data" if data.exists() else ", no data"
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,33 @@
+"""`python3 -m embedded.setup`: everything that a fresh machine lacks, without root.
+
+Run by the system's Python, of whatever version, so this file keeps to syntax that every Python 3 reads until the
+version is known to serve. Standard library only.
+"""
+
+import shutil
+import sys
+
+OLDEST, NEWEST = (3, 11), (3, 13)
+
+
+def main() -> int:
+    """Set up what is missing; silent where nothing is. The exit code is 0, or 1 or 2 after an error."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
+        return 2
+    from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
+    from pipeline.cli import run_command  # noqa: PLC0415
+
+    return run_command(installation.install, verbose="--verbose" in sys.argv[1:])
+
+
+def version_advice(version: "tuple[int, ...]") -> str:
+    """Say in one line why this Python does not serve, and which one to use."""
+    names = ["python3.%d" % minor for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]  # noqa: UP031
+    found = [name for name in names if shutil.which(name)]
+    advice = "run make PYTHON=%s" % found[0] if found else "install one and run make PYTHON=python3.11"  # noqa: UP031
+    return "Python %d.%d does not serve, 3.11 to 3.13 does: %s" % (version[0], version[1], advice)  # noqa: UP031
+
+
+if __name__ == "__main__":
+    sys.exit(main())
