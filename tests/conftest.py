@@ -1,0 +1,71 @@
+"""The real servers that the tests share, one of each for a whole run."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from embedded.mysql_server import Sizes, TcpOptions, start_mysql, stop_mysql
+from embedded.programs import Kind, provide_mysql_program
+from embedded.s3_server import S3Server, start_s3, stop_s3
+from pipeline.settings import MysqlSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A password that would break out of a shell word, an SQL text or a URL.
+PASSWORD = """it's a "secret" w%rd @/:;"""
+USER = "deepcvr"
+
+_SIZES = Sizes(buffer_pool_bytes=256 << 20, redo_log_bytes=256 << 20)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def mysql_by_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSettings]:
+    """A server like the embedded one: the machine's MySQL, or the one that set-up unpacked, on a socket alone."""
+    base = tmp_path_factory.mktemp("mysql")
+    server = start_mysql(provide_mysql_program(ROOT / ".embedded"), base, sizes=_SIZES)
+    yield MysqlSettings(host=None, port=0, user="root", password="", unix_socket=server.unix_socket)
+    stop_mysql(base)
+
+
+@pytest.fixture(scope="session")
+def mariadb_by_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSettings]:
+    """A server like a user's own: MariaDB over TCP, with a password."""
+    base = tmp_path_factory.mktemp("mariadb")
+    tcp = TcpOptions(port=free_port(), user=USER, password=PASSWORD)
+    server = start_mysql(provide_mysql_program(ROOT / ".embedded", kind="mariadb"), base, tcp=tcp, sizes=_SIZES)
+    yield MysqlSettings(host="127.0.0.1", port=tcp.port, user=USER, password=PASSWORD, unix_socket=server.unix_socket)
+    stop_mysql(base)
+
+
+@pytest.fixture(scope="session", params=["mysql", "mariadb"])
+def mysql(request: pytest.FixtureRequest) -> MysqlSettings:
+    """Each supported server in turn."""
+    kind: Kind = request.param
+    settings: MysqlSettings = request.getfixturevalue("mysql_by_socket" if kind == "mysql" else "mariadb_by_tcp")
+    return settings
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server."""
+    base = tmp_path_factory.mktemp("s3")
+    yield start_s3(base)
+    stop_s3(base)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

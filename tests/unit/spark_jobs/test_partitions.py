@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import LoadError
+from spark_jobs import partitions as partitions_module
+from spark_jobs.partitions import plan_partitions, read_blocks
+
+LINES = st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=20)
+
+
+@given(lines=LINES, size=st.integers(1, 200), block_size=st.integers(1, 50), last_newline=st.booleans())
+def test_partitions_hold_each_line_once_whatever_the_sizes(
+    lines: list[bytes], size: int, block_size: int, last_newline: bool
+) -> None:
+    text = b"".join(line + b"\n" for line in lines)
+    if not last_newline:
+        text = text.removesuffix(b"\n")
+    expected = text if text.endswith(b"\n") or not text else text + b"\n"
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitions_module, "BLOCK_SIZE", block_size)
+        path = Path(folder) / "some.csv"
+        path.write_bytes(text)
+        planned = plan_partitions(path, "0" * 64, size)
+        blocks = [list(read_blocks(path, partition)) for partition in planned]
+
+    assert b"".join(block for partition in blocks for block in partition) == expected
+    assert all(block.endswith(b"\n") for partition in blocks for block in partition)
+    assert [partition.partition_number for partition in planned] == list(range(1, len(planned) + 1))
+    first_line = 1
+    for partition, read in zip(planned, blocks, strict=True):
+        assert partition.first_line == first_line
+        assert partition.num_lines == b"".join(read).count(b"\n")
+        first_line += partition.num_lines
+
+
+def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_bytes(b"one\ntwo\nthree\n")
+    (partition,) = plan_partitions(path, "0" * 64, 100)
+    path.write_bytes(b"one\ntwo\n")
+
+    with pytest.raises(LoadError, match="has changed"):
+        list(read_blocks(path, partition))
+
+
+def test_a_line_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions_module, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(partitions_module, "MAX_LINE_SIZE", 16)
+    path = tmp_path / "some.csv"
+    path.write_bytes(b"x" * 40 + b"\n")
+
+    with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes"):
+        plan_partitions(path, "0" * 64, 100)
