@@ -7,9 +7,7 @@
     {%- if table_kind(this) == 'BASE TABLE' -%}
         {{ exceptions.raise_compiler_error(this ~ " is a table; drop it, then run dbt again") }}
     {%- endif -%}
-    {%- call statement('main', auto_begin=False) -%}
-        {{ get_create_view_as_sql(target_relation, sql) }}
-    {%- endcall -%}
+    {%- do run_ddl(get_create_view_as_sql(target_relation, sql), name='main') -%}
 
     {{ run_hooks(post_hooks, inside_transaction=False) }}
 

@@ -73,7 +73,7 @@
 {% macro replace_foreign_key(relation, old_name, new_name, foreign_key) %}
     {#- foreign_key_checks off: the rows were searched before, and the server would copy the table to search again. -#}
     {%- do run_query("set session foreign_key_checks = 0") -%}
-    {%- do run_query(
+    {%- do run_ddl(
         "alter table " ~ relation ~ " drop foreign key " ~ adapter.quote(old_name) ~ ", add constraint "
         ~ adapter.quote(new_name) ~ " " ~ foreign_key_sql(foreign_key) ~ ", algorithm = inplace"
     ) -%}

@@ -19,7 +19,6 @@
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
     {%- do add_foreign_keys(next_relation, table_key.foreign_keys) -%}
     {%- do swap_in(next_relation, target_relation) -%}
-    {%- do drop_replaced_generations() -%}
     {%- do release_name(this) -%}
 
     {{ run_hooks(post_hooks, inside_transaction=False) }}
@@ -122,7 +121,7 @@
         {%- for foreign_key in foreign_keys -%}
             {%- do clauses.append("add " ~ foreign_key_sql(foreign_key)) -%}
         {%- endfor -%}
-        {%- do run_query("alter table " ~ relation ~ " " ~ clauses | join(', ') ~ ", algorithm = inplace") -%}
+        {%- do run_ddl("alter table " ~ relation ~ " " ~ clauses | join(', ') ~ ", algorithm = inplace") -%}
     {%- endif -%}
     {%- for foreign_key in foreign_keys -%}
         {%- do release_name(foreign_key.parent) -%}

@@ -1,0 +1,70 @@
+with fields as (
+    select * from {{ ref('feature_field') }}
+),
+
+features as (
+    select * from {{ ref('feature') }}
+),
+
+sample_features as (
+    select * from {{ ref('sample_feature') }}
+),
+
+common_feature_groups as (
+    select * from {{ ref('common_feature_group') }}
+),
+
+row_counts as (
+    select
+        'sample' as side,
+        count(*) as num_rows
+    from {{ ref('sample') }}
+    union all
+    select
+        'common' as side,
+        count(distinct common_feature_index) as num_rows
+    from common_feature_groups
+),
+
+structure_counts as (
+    select
+        'sample' as side,
+        features.feature_name,
+        count(distinct sample_features.feature_id) as num_features,
+        count(*) as num_structures,
+        count(distinct sample_features.sample_id) as num_rows,
+        min(cast(sample_features.feature_value as double)) as min_value,
+        max(cast(sample_features.feature_value as double)) as max_value
+    from sample_features
+    inner join features on sample_features.feature_id = features.feature_id
+    group by features.feature_name
+    union all
+    select
+        'common' as side,
+        features.feature_name,
+        count(distinct common_feature_groups.feature_id) as num_features,
+        count(*) as num_structures,
+        count(distinct common_feature_groups.common_feature_index) as num_rows,
+        min(cast(common_feature_groups.feature_value as double)) as min_value,
+        max(cast(common_feature_groups.feature_value as double)) as max_value
+    from common_feature_groups
+    inner join features on common_feature_groups.feature_id = features.feature_id
+    group by features.feature_name
+),
+
+final as (
+    select
+        structure_counts.feature_name,
+        structure_counts.side,
+        fields.meaning,
+        structure_counts.num_features,
+        structure_counts.num_structures,
+        structure_counts.num_rows / row_counts.num_rows as coverage,
+        structure_counts.min_value,
+        structure_counts.max_value
+    from structure_counts
+    inner join row_counts on structure_counts.side = row_counts.side
+    left join fields on structure_counts.feature_name = fields.feature_name
+)
+
+select * from final

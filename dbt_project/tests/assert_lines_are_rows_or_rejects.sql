@@ -1,0 +1,13 @@
+-- Every line of the source became a row or a reject, partition by partition.
+with validation_errors as (
+    select
+        source_file,
+        partition_number,
+        num_lines,
+        num_rows,
+        num_rejects
+    from {{ current_load() }} as partitions
+    where num_lines <> coalesce(num_rows, 0) + coalesce(num_rejects, 0)
+)
+
+select * from validation_errors

@@ -1,0 +1,31 @@
+-- The partitions of the load cover every line of the file that was unpacked.
+with planned as (
+    select
+        source_file,
+        source_sha256,
+        sum(num_lines) as num_lines
+    from {{ current_load() }} as partitions
+    group by
+        source_file,
+        source_sha256
+),
+
+landed as (
+    select
+        sha256,
+        max(num_rows) as num_rows
+    from {{ ref('stg_asset') }}
+    group by sha256
+),
+
+validation_errors as (
+    select
+        planned.source_file,
+        planned.num_lines,
+        landed.num_rows
+    from planned
+    inner join landed on planned.source_sha256 = landed.sha256
+    where planned.num_lines <> landed.num_rows
+)
+
+select * from validation_errors

@@ -1,0 +1,39 @@
+-- The structures that the load counted are in staging and in common_feature_group, value by value: a difference of one row, or of
+-- one value, changes the count or the checksum.
+with counted as (
+    select coalesce(sum(num_structures), 0) as num_structures
+    from {{ current_load() }} as partitions
+    where {{ side_of('source_file') }} = 'common'
+),
+
+staged as (
+    select
+        count(*) as num_structures,
+        sum(crc32(concat_ws('|', common_feature_index, feature_id, feature_value))) as checksum
+    from {{ ref('stg_common_feature_group') }}
+),
+
+published as (
+    select
+        count(*) as num_structures,
+        sum(crc32(concat_ws('|', common_feature_index, feature_id, feature_value))) as checksum
+    from {{ ref('common_feature_group') }}
+),
+
+validation_errors as (
+    select
+        counted.num_structures as counted_structures,
+        staged.num_structures as staged_structures,
+        published.num_structures as published_structures,
+        staged.checksum as staged_checksum,
+        published.checksum as published_checksum
+    from counted
+    cross join staged
+    cross join published
+    where
+        counted.num_structures <> staged.num_structures
+        or staged.num_structures <> published.num_structures
+        or staged.checksum <> published.checksum
+)
+
+select * from validation_errors
