@@ -35,7 +35,7 @@ def connect(
     database: str | None = None,
     connection_class: type[MysqlConnection] = Connection,
 ) -> MysqlConnection:
-    """Open a connection in UTC and strict mode, without autocommit.
+    """Open a connection in UTC and strict mode, on which each statement is a transaction unless one is begun.
 
     Args:
         settings: where the server is.
@@ -56,7 +56,7 @@ def connect(
             password=settings.password,
             database=database,
             charset="utf8mb4",
-            autocommit=False,
+            autocommit=True,
             local_infile=True,
             connect_timeout=10,
             sql_mode=SQL_MODE,

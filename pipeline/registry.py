@@ -134,7 +134,6 @@ def record_asset(connection: MysqlConnection, asset: Asset) -> None:
             "replace into asset (uri, etag, size_bytes, sha256, num_rows, landed_at) values (%s, %s, %s, %s, %s, %s)",
             (asset.uri, asset.etag, asset.size_bytes, asset.sha256, asset.num_rows, asset.landed_at),
         )
-    connection.commit()
 
 
 def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
@@ -145,7 +144,6 @@ def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
             (uri,),
         )
         row = cursor.fetchone()
-    connection.commit()
     return Asset(*row) if row else None
 
 
@@ -157,7 +155,6 @@ def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Pa
             " num_lines, state from load_partition where state <> 'superseded'"
         )
         rows = cursor.fetchall()
-    connection.commit()
     states = {Partition(*row[1:8]): str(row[8]) for row in rows}
     return (max(row[0] for row in rows) if rows else None), states
 
@@ -166,11 +163,11 @@ def supersede_load(connection: MysqlConnection) -> None:
     """End the current load: from now on nothing is complete until a new one is."""
     with connection.cursor() as cursor:
         cursor.execute("update load_partition set state = 'superseded' where state <> 'superseded'")
-    connection.commit()
 
 
 def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> int:
     """Plan a new load, all of whose partitions are `planned`, and give its number."""
+    connection.begin()
     with connection.cursor() as cursor:
         cursor.execute("select coalesce(max(load_id), 0) + 1 from load_partition")
         row = cursor.fetchone()
@@ -245,7 +242,6 @@ def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:
             (load_id,),
         )
         row = cursor.fetchone()
-    connection.commit()
     return LoadTotals(*(int(value) for value in row)) if row else LoadTotals(0, 0, 0, 0)
 
 

@@ -80,7 +80,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a run of one data set in one mode is told from outside."""
+    """Everything that a run of one data set in one mode is told from outside.
+
+    Attributes:
+        spark_master: the Spark master; None leaves it to Spark's own configuration, and to `local[*]` after that.
+    """
 
     root: Path
     mode: Mode
@@ -92,7 +96,7 @@ class Settings:
     archives_folder: Path
     unpacked_folder: Path
     steps: tuple[Step, ...]
-    spark_master: str
+    spark_master: str | None
     force: bool
 
     @property
@@ -175,7 +179,7 @@ def load_settings(
         archives_folder=root / _filled(folders, "folders", "archives", names),
         unpacked_folder=root / _filled(folders, "folders", "unpacked", names),
         steps=_steps(declared.get("extract")),
-        spark_master=environ.get("SPARK_MASTER") or "local[*]",
+        spark_master=environ.get("SPARK_MASTER") or None,
         force=environ.get("FORCE", "") not in ("", "0") if force is None else force,
     )
 

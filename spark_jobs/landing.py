@@ -151,6 +151,7 @@ def land_partition(destination: Destination, path: Path, kind: RecordKind, parti
         assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
         with connection.cursor() as cursor:
             cursor.execute(f"set session innodb_lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT}")
+        connection.begin()
         if not claim_partition(connection, destination.load_id, partition):
             return
         _land(connection, destination.load_id, path, kind, partition)

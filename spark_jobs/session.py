@@ -61,11 +61,13 @@ def _start(settings: Settings) -> SparkSession:
     from pyspark import SparkConf  # noqa: PLC0415 - slow to import, and a load that is complete needs no Spark
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    defaults = _DEFAULTS | (_LOCAL_DEFAULTS if settings.spark_master.startswith("local") else {})
     conf = SparkConf()
+    if settings.spark_master:
+        conf.setMaster(settings.spark_master)
+    master = conf.setIfMissing("spark.master", "local[*]").get("spark.master", "")
+    defaults = _DEFAULTS | (_LOCAL_DEFAULTS if str(master).startswith("local") else {})
     for name, value in defaults.items():
         conf.setIfMissing(name, value)
-    conf.setIfMissing("spark.master", settings.spark_master)
     return SparkSession.builder.appName("deepcvr explode").config(conf=conf).getOrCreate()
 
 

@@ -55,7 +55,6 @@ def land(mysql: MysqlSettings, path: Path, kind: RecordKind, load_id: int, parti
 
 
 def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:
-    connection.commit()
     with connection.cursor() as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())

@@ -15,7 +15,9 @@ BLOCKS = st.sampled_from(RECORD_KINDS).flatmap(
 
 def plainly(lines: list[bytes], kind: RecordKind) -> tuple[list[bytes], list[bytes], list[tuple[int, Reason, bytes]]]:
     """What the grammar says of each line, row by row."""
-    rows, structures, rejected = [], [], []
+    rows: list[bytes] = []
+    structures: list[bytes] = []
+    rejected: list[tuple[int, Reason, bytes]] = []
     for number, line in enumerate(lines):
         record = parse_record(line, kind)
         if isinstance(record, Record):

@@ -1,0 +1,220 @@
+"""The whole job: real Spark, real MySQL, real files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipeline.errors import LoadError
+from pipeline.mysql import MysqlConnection
+from pipeline.registry import Asset, current_partitions, open_registry, record_asset, staging_lock, supersede_load
+from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
+from spark_jobs import explode_features
+from spark_jobs.explode_features import run_step
+from spark_jobs.landing import Destination, land_partition
+from spark_jobs.session import spark_session
+from spark_jobs.staging import empty_staging_tables
+
+SMALL_PARTITIONS = {"partition_size": "4 KiB"}
+NUM_SAMPLES, NUM_GROUPS = 500, 40
+
+
+@pytest.fixture
+def settings(mysql_by_socket: MysqlSettings, root: Path, tmp_path: Path) -> Settings:
+    """Settings of a run whose files are in a folder of the test's own."""
+    return replace(
+        load_settings(root=root, environ={}),
+        mysql=mysql_by_socket,
+        database="deepcvr_spark",
+        unpacked_folder=tmp_path,
+        spark_master="local[2]",
+    )
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Iterator[MysqlConnection]:
+    """A connection to the staging database, where nothing has been loaded."""
+    with closing(open_registry(settings)) as connection:
+        supersede_load(connection)
+        empty_staging_tables(connection)
+        yield connection
+
+
+def sample(number: int) -> bytes:
+    return b"%d,%d,0,%016x,2,205\x02%d\x031.0\x01508\x02%d\x030.69315" % (
+        *(number, number % 20 == 0, number % NUM_GROUPS, 4_190_000 + number, 9_354_000 + number),
+    )
+
+
+def group(number: int) -> bytes:
+    return b"%016x,1,101\x02%d\x031.0" % (number, number + 1)
+
+
+def unpack(settings: Settings, registry: MysqlConnection, kind: RecordKind, lines: list[bytes]) -> None:
+    """Leave a CSV file where unpacking would, recorded as unpacking would."""
+    content = b"".join(line + b"\n" for line in lines)
+    settings.member_path(kind).write_bytes(content)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    checksum = hashlib.sha256(content).hexdigest()
+    record_asset(registry, Asset(settings.member_uri(kind), "etag", len(content), checksum, len(lines), now))
+
+
+@pytest.fixture
+def unpacked(settings: Settings, registry: MysqlConnection) -> Callable[..., None]:
+    """Unpack good files, with more samples appended."""
+
+    def write(*more: bytes) -> None:
+        unpack(settings, registry, "sample", [*map(sample, range(1, NUM_SAMPLES + 1)), *more])
+        unpack(settings, registry, "common_feature", list(map(group, range(NUM_GROUPS))))
+
+    return write
+
+
+def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def test_every_structure_of_both_files_lands_and_a_second_run_changes_nothing(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked(b"not a record")
+
+    first = run_step(settings, SMALL_PARTITIONS).result
+    loaded_at = rows(registry, "select partition_number, loaded_at from load_partition where state = 'loaded'")
+    second = run_step(settings, SMALL_PARTITIONS).result
+
+    assert first.startswith("540 rows, 1,040 structures, 1 rejected records in ")
+    assert second == "skipped: 540 rows, 1,040 structures, 1 rejected records are in staging already"
+    assert len(loaded_at) > 4
+    assert rows(registry, "select partition_number, loaded_at from load_partition where state = 'loaded'") == loaded_at
+    expected = [
+        row
+        for number in range(1, NUM_SAMPLES + 1)
+        for row in [(number, "205", 4_190_000 + number, "1.0"), (number, "508", 9_354_000 + number, "0.69315")]
+    ]
+    assert rows(registry, "select * from sample_feature order by sample_id, feature_id") == expected
+    assert rows(registry, "select * from common_feature_group order by feature_id") == [
+        (f"{number:016x}", "101", number + 1, "1.0") for number in range(NUM_GROUPS)
+    ]
+    assert rows(registry, "select line_number, record from rejected_record") == [(NUM_SAMPLES + 1, b"not a record")]
+
+
+def test_a_run_that_was_cut_off_is_continued_not_repeated(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked(sample(1))  # occurs twice, so that the load stops
+    with pytest.raises(LoadError, match="two records of the source have the same key"):
+        run_step(settings, SMALL_PARTITIONS)
+    load_id, states = current_partitions(registry)
+    assert load_id is not None
+    assert "planned" in states.values()
+    landed = {partition for partition, state in states.items() if state == "loaded"}
+    rows(registry, "delete from sample where sample_id = 1")
+    rows(registry, "delete from sample_feature where sample_id = 1")
+
+    run_step(settings, SMALL_PARTITIONS)
+
+    again, states = current_partitions(registry)
+    assert again == load_id
+    assert set(states.values()) == {"loaded"}
+    assert landed <= states.keys()
+    assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
+
+
+def test_changed_files_and_force_each_begin_a_new_load(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked()
+    run_step(settings, SMALL_PARTITIONS)
+    first, _ = current_partitions(registry)
+    unpacked(sample(NUM_SAMPLES + 1))
+    run_step(settings, SMALL_PARTITIONS)
+    second, _ = current_partitions(registry)
+    run_step(replace(settings, force=True), {"partition_size": "1 MiB"})
+    third, states = current_partitions(registry)
+
+    assert first is not None
+    assert (second, third) == (first + 1, first + 2)
+    assert len(states) == 2
+    assert rows(registry, "select count(*) from sample") == [(NUM_SAMPLES + 1,)]
+
+
+def test_files_that_have_not_landed_are_named(settings: Settings, registry: MysqlConnection) -> None:
+    rows(registry, "delete from asset")
+    with pytest.raises(LoadError, match=r"sample_skeleton_train\.csv has not landed: run make extract"):
+        run_step(settings, {})
+
+
+def test_two_loads_of_one_data_set_do_not_meet(settings: Settings, unpacked: Callable[..., None]) -> None:
+    unpacked()
+    with (
+        staging_lock(settings.mysql, settings.staging_database),
+        pytest.raises(LoadError, match="another make extract is loading deepcvr_spark_staging"),
+    ):
+        run_step(settings, {})
+
+
+def test_a_task_that_spark_runs_twice_lands_its_partition_once(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked()
+    run_step(settings, SMALL_PARTITIONS)
+    load_id, states = current_partitions(registry)
+    assert load_id is not None
+    destination = Destination(settings.mysql, settings.staging_database, load_id)
+    for partition in states:
+        kind: RecordKind = "sample" if partition.source_file.startswith("sample") else "common_feature"
+        land_partition(destination, settings.member_path(kind), kind, partition)
+
+    assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
+
+
+def test_the_job_runs_on_executors_in_processes_of_their_own(
+    settings: Settings,
+    registry: MysqlConnection,
+    unpacked: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masters = []
+
+    @contextmanager
+    def watched_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSession]:
+        with spark_session(settings, log=log) as spark:
+            masters.append(spark.sparkContext.master)
+            yield spark
+
+    monkeypatch.setattr(explode_features, "spark_session", watched_session)
+    unpacked()
+    run_step(replace(settings, spark_master="local-cluster[1,2,1024]"), SMALL_PARTITIONS)
+
+    assert masters == ["local-cluster[1,2,1024]"]
+    assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
+
+
+def test_spark_submit_shows_the_jobs_help(root: Path, tmp_path: Path) -> None:
+    spark_submit = Path(sys.executable).with_name("spark-submit")
+    answer = subprocess.run(
+        [spark_submit, root / "spark_jobs" / "explode_features.py", "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYSPARK_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert "usage: explode_features.py" in answer.stdout
+    assert "--partition-size" in answer.stdout
