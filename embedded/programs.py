@@ -355,12 +355,15 @@ def relativise_links(prefix: Path) -> None:
 
 
 def _make_java_home(root: Path) -> Path:
-    """Make a Java that stands alone: its links into /etc become files."""
+    """Make a Java that stands alone: its links into other folders become files."""
     home = next(path for path in (root / "usr" / "lib" / "jvm").iterdir() if (path / "bin" / "java").exists())
     for path in sorted(home.rglob("*")):
-        if not path.is_symlink() or (path.exists() and not path.readlink().is_absolute()):
+        if not path.is_symlink():
             continue
-        target = root / str(path.readlink()).lstrip("/")
+        link = path.readlink()
+        target = root / link.relative_to("/") if link.is_absolute() else path.parent / link
+        if not link.is_absolute() and target.resolve().is_relative_to(home.resolve()):
+            continue
         path.unlink()
         if target.is_dir():
             shutil.copytree(target, path)
