@@ -235,14 +235,24 @@ def mark_loaded(
 
 def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:
     """Sum what the loaded partitions of a load hold so far."""
+    totals = file_totals(connection, load_id).values()
+    return LoadTotals(
+        num_lines=sum(total.num_lines for total in totals),
+        num_rows=sum(total.num_rows for total in totals),
+        num_structures=sum(total.num_structures for total in totals),
+        num_rejects=sum(total.num_rejects for total in totals),
+    )
+
+
+def file_totals(connection: MysqlConnection, load_id: int) -> dict[str, LoadTotals]:
+    """Sum what the loaded partitions of a load hold so far, by source file."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select coalesce(sum(num_lines), 0), coalesce(sum(num_rows), 0), coalesce(sum(num_structures), 0),"
-            " coalesce(sum(num_rejects), 0) from load_partition where load_id = %s and state = 'loaded'",
+            "select source_file, sum(num_lines), sum(num_rows), sum(num_structures), sum(num_rejects)"
+            " from load_partition where load_id = %s and state = 'loaded' group by source_file",
             (load_id,),
         )
-        row = cursor.fetchone()
-    return LoadTotals(*(int(value) for value in row)) if row else LoadTotals(0, 0, 0, 0)
+        return {str(file): LoadTotals(*map(int, sums)) for file, *sums in cursor.fetchall()}
 
 
 @contextmanager

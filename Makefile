@@ -1,0 +1,73 @@
+# DeepCVR ELT. `make` lists the targets; README.md explains them.
+
+# The system's Python, from which .venv is made.
+PYTHON ?= python3
+
+# Settings of a run, on the command line or in the environment: make extract DATASET=test MODE=production FORCE=1
+DATASET ?= train
+export DATASET FORCE
+ifdef MODE
+export DEEPCVR_MODE := $(MODE)
+endif
+
+# A dbt that was activated elsewhere must not read this project's data with other versions.
+VENV := .venv/bin
+export PYTHONPATH :=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup run extract test lint format docs up down status bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## provide .venv, and Java and a MySQL server where the machine has none
+	@$(PYTHON) -m embedded.setup
+
+run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
+	@$(VENV)/python -m extract --check
+	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m extract
+	@$(VENV)/dbt build --target $(DATASET)
+	@$(VENV)/dbt docs generate --target $(DATASET)
+	@$(VENV)/python -m pipeline.summary
+
+extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)
+	@$(VENV)/python -m extract --check
+	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m extract
+
+test: setup lint ## every check and every test
+	@$(VENV)/python -m pytest
+
+lint: setup ## ruff, mypy and sqlfluff
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+	@$(VENV)/sqlfluff lint --templater jinja dbt_project
+
+format: setup ## put Python and SQL into the project's form
+	@$(VENV)/ruff check --fix
+	@$(VENV)/ruff format
+	@$(VENV)/sqlfluff fix --templater jinja dbt_project
+
+docs: setup ## build dbt's documentation and serve it until Ctrl-C
+	@$(VENV)/python -m embedded up
+	@$(VENV)/dbt docs generate --target $(DATASET)
+	@$(VENV)/dbt docs serve
+
+up: setup ## start the embedded services that the settings call for
+	@$(VENV)/python -m embedded up
+
+down: ## stop the embedded services
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m embedded down; fi
+
+status: setup ## what runs, and where
+	@$(VENV)/python -m embedded status
+
+bench: setup ## measure every stage (SCALE=0.01)
+	@$(VENV)/python -m benchmarks
+
+clean: down ## stop the services and remove all that was made: databases, downloads, .venv
+	rm -rf .embedded .venv data target logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,121 @@
+"""`python -m pipeline.summary`: what a run has built, beside what its source holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cli import run_command, say
+from pipeline.errors import DatabaseError
+from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.registry import LoadTotals, current_partitions, file_totals
+from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
+
+# The tables of the normal form that hold, row for row, what a file holds.
+_TABLES: dict[RecordKind, tuple[str | None, str]] = {
+    "sample": ("sample", "sample_feature"),
+    "common_feature": (None, "common_feature_group"),
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    table: str
+    rows: int
+    source: str
+
+
+def summary(settings: Settings) -> list[str]:
+    """Compare the tables with the source.
+
+    Returns:
+        Lines for a person: the rows of each table beside what the loaded files hold, the rejected records, and the
+        outcome of dbt's latest tests.
+
+    Raises:
+        DatabaseError: the tables have not been built, or the server cannot be reached.
+    """
+    with closing(connect(settings.mysql, database=settings.database)) as connection, explained(settings.mysql):
+        present = _tables(connection)
+        if missing := {"sample", "feature", "sample_feature", "common_feature_group"} - present:
+            raise DatabaseError(f"{settings.database} has no table {min(missing)}: run dbt build")
+        with closing(connect(settings.mysql, database=settings.staging_database)) as registry:
+            load_id, _ = current_partitions(registry)
+            totals = file_totals(registry, load_id) if load_id is not None else {}
+        lines = _lines(settings, connection, totals)
+    rejects = sum(total.num_rejects for total in totals.values())
+    return [
+        "",
+        f"{settings.database}, from {settings.archive_uri}",
+        *_aligned(lines),
+        f"  rejected records: {rejects:,}",
+        f"  {_tests(settings.root / 'target' / 'run_results.json')}",
+        "  lineage and columns: dbt docs serve, then http://localhost:8080",
+    ]
+
+
+def _tables(connection: MysqlConnection) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = database()")
+        return {str(name) for (name,) in cursor.fetchall()}
+
+
+def _lines(settings: Settings, connection: MysqlConnection, totals: dict[str, LoadTotals]) -> list[_Line]:
+    lines = []
+    for kind in RECORD_KINDS:
+        file = settings.data_set.members[kind]
+        total = totals.get(file, LoadTotals(0, 0, 0, 0))
+        rows_table, structures_table = _TABLES[kind]
+        if rows_table:
+            source = f"{total.num_rows:,} of the {total.num_lines:,} lines of {file}"
+            lines.append(_Line(rows_table, _count(connection, rows_table), source))
+        structures = f"{total.num_structures:,} feature structures in {file}"
+        lines.append(_Line(structures_table, _count(connection, structures_table), structures))
+    lines.append(_Line("feature", _count(connection, "feature"), "distinct feature ids of both files"))
+    return lines
+
+
+def _count(connection: MysqlConnection, table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"select count(*) from `{table}`")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _aligned(lines: Sequence[_Line]) -> list[str]:
+    name, rows = max(len(line.table) for line in lines), max(len(f"{line.rows:,}") for line in lines)
+    return [f"  {line.table:<{name}}  {line.rows:>{rows},} rows   {line.source}" for line in lines]
+
+
+def _tests(run_results: Path) -> str:
+    try:
+        results = json.loads(run_results.read_text(encoding="utf-8"))["results"]
+    except (FileNotFoundError, KeyError, ValueError):
+        return "tests: not run yet: dbt test"
+    statuses = [result["status"] for result in results if result["unique_id"].startswith("test.")]
+    if not statuses:
+        return "tests: not run yet: dbt test"
+    passed, warned = statuses.count("pass"), statuses.count("warn")
+    return f"tests: {passed} passed, {warned} warned, {len(statuses) - passed - warned} failed"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the summary and give the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.summary", description=__doc__)
+    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    options = parser.parse_args(arguments)
+
+    def show() -> None:
+        for line in summary(load_settings()):
+            say(line)
+
+    return run_command(show, verbose=options.verbose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
