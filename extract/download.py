@@ -2,7 +2,7 @@
 
 The object is fetched by ranged GETs in a few threads, straight into `<archive>.part`; `<archive>.part.json` says which
 parts are there. Every GET is pinned to one ETag, so that parts of two versions never mix. The archive gets its final
-name when all of it is there and its checksum is right. docs/decisions/0006-landing.md gives the reasons.
+name when all of it is there and its checksum is right. docs/decisions/landing.md gives the reasons.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Unpack the CSV members of an archive, in one pass, checking everything on the way.
 
-The archive is inflated in one thread, each CSV is checksummed in another, and the caller's thread reads the tar
-headers, counts lines and writes. Nothing gets its final name before the whole archive was read and every checksum was
-right. docs/decisions/0007-unpack.md says which archives are refused, and why.
+One thread inflates the archive, a second checksums the CSV files, a third brings them to the disk; the caller's reads
+the tar headers, counts lines and writes. Nothing gets its final name before the whole archive was read and every
+checksum was right. docs/decisions/unpack.md says which archives are refused, and why.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -51,8 +52,10 @@ LARGEST_SMALL_CONTENT = 1 << 30
 
 _PIECE = 128 << 10  # read from the archive at once; 4.5 times as much comes out
 _BLOCK = 1 << 20  # the most that is inflated at once
-_READ_AHEAD = 4  # blocks
+_READ_AHEAD = 8  # blocks
+_SYNC = 16 << 20  # written between two syncs, which run beside the writing so that little is left for the end
 _GZIP = 31  # zlib's number for a gzip stream with its header, CRC and length
+_GZIP_BEGINS = b"\x1f"
 _LARGEST_HEADER = 1 << 20  # of tar's extended headers, which tarfile reads whole
 _MOST_WARNINGS = 10
 _REMEDY = "make extract FORCE=1 downloads it again"
@@ -71,17 +74,41 @@ class _Archive:
         label: its path, as messages name it.
         largest_content: the most bytes that it may hold, inflated.
         offset: how many of its bytes were taken so far.
-        size: its size once it was read to its end.
+        content: how many bytes came out of it so far.
+        digest: its SHA-256 so far.
     """
 
     label: str
     largest_content: int
     offset: int = 0
+    content: int = 0
     digest: _Digest = field(default_factory=hashlib.sha256)
 
     def error(self, what: str) -> ArchiveError:
         """Say what is wrong with the archive, and the remedy."""
         return ArchiveError(f"{self.label} {what}: {_REMEDY}")
+
+    def count_content(self, amount: int) -> None:
+        """Count bytes that came out, and stop where there are too many."""
+        self.content += amount
+        if self.content > self.largest_content:
+            limit = quantity(self.largest_content, "B")
+            raise self.error(f"holds more than {limit}, which is far more than an archive of its size should")
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """The threads that work beside the caller's, each on one thing in its order: nearly all of it is outside Python."""
+
+    inflate: ThreadPoolExecutor
+    checksum: ThreadPoolExecutor
+    sync: ThreadPoolExecutor
+
+
+@contextmanager
+def _workers() -> Iterator[_Workers]:
+    with ExitStack() as stack:
+        yield _Workers(*(stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3)))
 
 
 def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
@@ -188,9 +215,9 @@ def unpack_stream(
         PipelineError: the disk is full.
     """
     archive = _Archive(label, largest_content)
-    with ThreadPoolExecutor(1, "inflate") as inflater, ThreadPoolExecutor(1, "checksum") as summer:
-        content = _Content(_ahead(_inflate(stream, archive), inflater), archive, advance)
-        manifests = _unpack_members(content, archive, paths, summer)
+    with _workers() as workers:
+        content = _Content(_ahead(_inflate(stream, archive), workers.inflate), archive, advance)
+        manifests = _unpack_members(content, archive, paths, workers)
         content.require_zeros()
     missing = sorted(paths.keys() - manifests.keys())
     if missing:
@@ -207,7 +234,7 @@ def _inflate(stream: BinaryIO, archive: _Archive) -> Iterator[tuple[int, bytes]]
     decompressor = isal_zlib.decompressobj(_GZIP)
     inside = False  # whether a stream has begun and not ended
     first = True
-    taken = written = 0
+    taken = 0
     while piece := stream.read(_PIECE):
         archive.digest.update(piece)
         taken += len(piece)
@@ -219,13 +246,12 @@ def _inflate(stream: BinaryIO, archive: _Archive) -> Iterator[tuple[int, bytes]]
                     break
             before = taken - len(piece)
             try:
+                if not inside and piece[:1] != _GZIP_BEGINS:
+                    raise _InflateError("no gzip header")  # the decompressor waits for all of a header's bytes
                 block = decompressor.decompress(piece, _BLOCK)
             except _InflateError as error:
                 raise archive.error(_damage(before, str(error), inside=inside, first=first)) from error
-            written += len(block)
-            if written > archive.largest_content:
-                limit = quantity(archive.largest_content, "B")
-                raise archive.error(f"holds more than {limit}, which is far more than an archive of its size should")
+            archive.count_content(len(block))
             inside = not decompressor.eof
             pending = inside and len(block) == _BLOCK
             piece = decompressor.unconsumed_tail if inside else decompressor.unused_data
@@ -324,7 +350,7 @@ class _Content:
 
 
 def _unpack_members(
-    content: _Content, archive: _Archive, paths: Mapping[str, Path], summer: ThreadPoolExecutor
+    content: _Content, archive: _Archive, paths: Mapping[str, Path], workers: _Workers
 ) -> dict[str, tuple[int, str, int, str]]:
     """Write the expected members: size, SHA-256, lines and time of each, by name."""
     manifests: dict[str, tuple[int, str, int, str]] = {}
@@ -342,7 +368,7 @@ def _unpack_members(
             raise archive.error(f"says that {name} has {member.size:,} bytes, which cannot be right")
         require_free_disk(paths[name].parent, member.size, name)
         with disk_errors(paths[name]):
-            manifests[name] = _write(content, name, member.size, paths[name], summer)
+            manifests[name] = _write(content, name, member.size, paths[name], workers)
     if ignored > _MOST_WARNINGS:
         say(f"warning: {archive.label}: ignored {ignored - _MOST_WARNINGS:,} more members")
     return manifests
@@ -382,27 +408,29 @@ def _choose(member: tarfile.TarInfo, paths: Mapping[str, Path]) -> tuple[str | N
     return path.name, None
 
 
-def _write(
-    content: _Content, name: str, size: int, path: Path, summer: ThreadPoolExecutor
-) -> tuple[int, str, int, str]:
+def _write(content: _Content, name: str, size: int, path: Path, workers: _Workers) -> tuple[int, str, int, str]:
     digest = hashlib.sha256()
-    behind: deque[Future[None]] = deque()
-    num_lines = 0
-    written = 0
+    summing: deque[Future[None]] = deque()
+    num_lines = written = synced = 0
     last = b"\n"
     with open_private(path) as file:
+        syncing = workers.sync.submit(os.fsync, file.fileno())
         for data in content.data(size):
-            behind.append(summer.submit(digest.update, data))
-            if len(behind) > _READ_AHEAD:
-                behind.popleft().result()
+            summing.append(workers.checksum.submit(digest.update, data))
+            if len(summing) > _READ_AHEAD:
+                summing.popleft().result()
             num_lines += data.count(b"\n")
             written += len(data)
             last = data[-1:]
             _write_all(file, data)
+            if written - synced >= _SYNC and syncing.done():
+                syncing.result()
+                syncing, synced = workers.sync.submit(os.fsync, file.fileno()), written
         content.require_whole(name, written, size)
+        syncing.result()
         os.fsync(file.fileno())
-    while behind:
-        behind.popleft().result()
+    while summing:
+        summing.popleft().result()
     return size, digest.hexdigest(), num_lines + (last != b"\n"), now()
 
 

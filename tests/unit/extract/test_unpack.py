@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import random
+import shutil
+import stat
+import tarfile
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract import landing, unpack
+from extract.landing import MemberManifest, manifest_path, read_manifest
+from extract.unpack import unpack_stream
+from pipeline.errors import ArchiveError, PipelineError
+from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of, land, tar_of
+
+LINES = b"1,0,0,bacff91692951881,1,301\x029351665\x031.0\n"
+GOOD = (Entry(SKELETON, LINES * 2_000), Entry(COMMON, b"bacff91692951881,0,\n"))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, Path]:
+    return {name: tmp_path / "unpacked" / name for name in (SKELETON, COMMON)}
+
+
+def unpacked(tmp_path: Path, paths: dict[str, Path], content: bytes) -> dict[str, MemberManifest]:
+    archive = tmp_path / "archives" / "taobao_train.tar.gz"
+    return unpack.unpack(archive, land(archive, content), paths)
+
+
+def files_left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and "archives" not in path.parts)
+
+
+def assert_refused(tmp_path: Path, paths: dict[str, Path], content: bytes, message: str) -> None:
+    with pytest.raises(ArchiveError, match=message) as caught:
+        unpacked(tmp_path, paths, content)
+    assert "taobao_train.tar.gz" in str(caught.value)
+    assert "FORCE=1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert files_left(tmp_path) == []
+
+
+def test_the_files_and_their_manifests_hold_what_was_packed(tmp_path: Path, paths: dict[str, Path]) -> None:
+    content = archive_of(*GOOD)
+    manifests = unpacked(tmp_path, paths, content)
+    for entry in GOOD:
+        assert paths[entry.name].read_bytes() == entry.content
+        manifest = read_manifest(paths[entry.name], MemberManifest)
+        assert manifest == manifests[entry.name]
+        assert manifest.sha256 == hashlib.sha256(entry.content).hexdigest()
+        assert manifest.archive_sha256 == hashlib.sha256(content).hexdigest()
+        assert manifest.num_lines == entry.content.count(b"\n")
+        assert stat.S_IMODE(paths[entry.name].stat().st_mode) == 0o600
+    assert stat.S_IMODE(paths[SKELETON].parent.stat().st_mode) == 0o700
+    assert files_left(tmp_path) == sorted([SKELETON, COMMON, f"{SKELETON}.json", f"{COMMON}.json"])
+
+
+@pytest.mark.parametrize(("content", "num_lines"), [(b"", 0), (b"\n", 1), (b"a", 1), (b"a\n", 1), (b"a\nb", 2)])
+def test_a_last_line_without_a_newline_counts(
+    tmp_path: Path, paths: dict[str, Path], content: bytes, num_lines: int
+) -> None:
+    manifests = unpacked(tmp_path, paths, archive_of(Entry(SKELETON, content), GOOD[1]))
+    assert manifests[SKELETON].num_lines == num_lines
+    assert paths[SKELETON].read_bytes() == content
+
+
+@pytest.mark.parametrize("prefix", ["./", "taobao/", "./a/b/"])
+@pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_members_may_stand_in_a_folder_of_any_tar_format(
+    tmp_path: Path, paths: dict[str, Path], prefix: str, format_: int
+) -> None:
+    entries = [Entry(prefix, type=tarfile.DIRTYPE), *(Entry(prefix + entry.name, entry.content) for entry in GOOD)]
+    unpacked(tmp_path, paths, gzip.compress(tar_of(entries, format_=format_)))
+    assert paths[SKELETON].read_bytes() == GOOD[0].content
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        Entry("readme.txt", b"hello"),
+        Entry("._" + SKELETON, b"what macOS adds"),
+        Entry(f"../{SKELETON}", b"out"),
+        Entry(f"a/../../{SKELETON}", b"out"),
+        Entry(f"/tmp/{SKELETON}", b"out"),
+        Entry("a_link", type=tarfile.SYMTYPE, link="/etc/passwd"),
+        Entry("a_device", type=tarfile.CHRTYPE),
+        Entry("x" * 300, b"a name that needs an extended header"),
+        Entry("new\nline\x1b[31m", b"a name that would write to the terminal"),
+    ],
+)
+def test_an_unexpected_member_is_ignored_with_a_warning(
+    tmp_path: Path, paths: dict[str, Path], extra: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpacked(tmp_path, paths, archive_of(GOOD[0], extra, GOOD[1]))
+    assert paths[SKELETON].read_bytes() == GOOD[0].content
+    assert len(files_left(tmp_path)) == 4
+    warning = capsys.readouterr().out
+    assert warning.startswith("warning: ")
+    assert warning.count("\n") == 1
+    assert warning.rstrip("\n").isprintable()
+
+
+def test_warnings_of_very_many_members_are_few(
+    tmp_path: Path, paths: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpacked(tmp_path, paths, archive_of(*GOOD, *(Entry(f"{number}.txt") for number in range(100))))
+    assert capsys.readouterr().out.count("\n") == 11
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (GOOD[:1], f"does not hold {COMMON}"),
+        ((), "does not hold"),
+        ((*GOOD, GOOD[0]), f"holds {SKELETON} twice"),
+        ((*GOOD, Entry(f"other/{SKELETON}", b"")), f"holds {SKELETON} twice"),
+        ((Entry(f"../{SKELETON}", b"out"), GOOD[1]), f"does not hold {SKELETON}"),
+        ((Entry(f"/{SKELETON}", b"out"), GOOD[1]), f"does not hold {SKELETON}"),
+        ((Entry(SKELETON, type=tarfile.SYMTYPE, link="/etc/passwd"), GOOD[1]), "as a link"),
+        ((Entry(SKELETON, type=tarfile.LNKTYPE, link=COMMON), GOOD[1]), "as a link"),
+        ((Entry(SKELETON, type=tarfile.CHRTYPE), GOOD[1]), "as a link, a folder or a device"),
+        ((Entry(SKELETON, type=tarfile.FIFOTYPE), GOOD[1]), "as a link, a folder or a device"),
+        ((Entry(SKELETON, type=tarfile.DIRTYPE), GOOD[1]), "as a link, a folder or a device"),
+    ],
+)
+def test_an_archive_with_the_wrong_members_is_refused(
+    tmp_path: Path, paths: dict[str, Path], entries: tuple[Entry, ...], message: str
+) -> None:
+    assert_refused(tmp_path, paths, archive_of(*entries), message)
+
+
+def test_a_sparse_member_is_refused(tmp_path: Path, paths: dict[str, Path]) -> None:
+    pax = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": SKELETON, "GNU.sparse.realsize": "99"}
+    sparse_map = b"1\n0\n3\n".ljust(512, b"\0") + b"abc"
+    packed = tar_of([Entry("GNUSparseFile.0/x", sparse_map, pax=pax), GOOD[1]], format_=tarfile.PAX_FORMAT)
+    assert_refused(tmp_path, paths, gzip.compress(packed), "as a sparse file")
+
+
+def test_a_member_that_claims_an_absurd_size_is_refused(tmp_path: Path, paths: dict[str, Path]) -> None:
+    header = tarfile.TarInfo(SKELETON)
+    header.size = 1 << 50
+    assert_refused(tmp_path, paths, gzip.compress(header.tobuf(tarfile.GNU_FORMAT)), "which cannot be right")
+
+
+@pytest.mark.parametrize("name", [SKELETON, "other"])
+def test_a_member_of_a_negative_size_is_refused(tmp_path: Path, paths: dict[str, Path], name: str) -> None:
+    header = tarfile.TarInfo(name)
+    header.size = -4096
+    assert_refused(tmp_path, paths, gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)), "size|bytes")
+
+
+def test_a_header_that_claims_an_absurd_size_is_not_read_into_memory(tmp_path: Path, paths: dict[str, Path]) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1 << 40
+    assert_refused(tmp_path, paths, gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)), "has a header of")
+
+
+def test_a_long_chain_of_headers_is_refused(tmp_path: Path, paths: dict[str, Path]) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    chain = (header.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")) * 5_000
+    assert_refused(tmp_path, paths, gzip.compress(chain), "makes no sense|damaged")
+
+
+def test_a_bomb_is_refused_before_it_fills_the_disk(
+    tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "LARGEST_SMALL_CONTENT", 1 << 20)
+    assert_refused(tmp_path, paths, archive_of(Entry(SKELETON, bytes(8 << 20)), GOOD[1]), "which cannot be right")
+    many = [Entry(f"{number}.bin", bytes(1 << 19)) for number in range(16)]
+    assert_refused(tmp_path, paths, archive_of(*many, *GOOD), "holds more than 1.0 MB")
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_not_begun(
+    tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "DISK_RESERVE", shutil.disk_usage(tmp_path).total)
+    with pytest.raises(PipelineError, match=r"too small for sample_skeleton_train[.]csv.*make room"):
+        unpacked(tmp_path, paths, archive_of(*GOOD))
+    assert files_left(tmp_path) == []
+
+
+def test_what_an_older_archive_left_is_gone_when_the_new_one_is_damaged(tmp_path: Path, paths: dict[str, Path]) -> None:
+    unpacked(tmp_path, paths, archive_of(*GOOD))
+    assert_refused(tmp_path, paths, archive_of(*GOOD)[:-9], "is truncated")
+
+
+def test_an_archive_that_changed_on_disk_is_refused(tmp_path: Path, paths: dict[str, Path]) -> None:
+    archive = tmp_path / "archives" / "taobao_train.tar.gz"
+    landed = land(archive, archive_of(*GOOD))
+    land(archive, archive_of(Entry(SKELETON, b"other\n"), GOOD[1]))
+    with pytest.raises(ArchiveError, match="is not what was downloaded"):
+        unpack.unpack(archive, landed, paths)
+    assert files_left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"not gzip at all", "is not a gzip file"),
+        (b"?", "is not a gzip file"),
+        (b"\0" * 100, "is not a gzip file"),
+        (gzip.compress(b""), "is not a tar archive"),
+        (gzip.compress(b"a,b,c\n" * 1000), "is not a tar archive"),
+        (gzip.compress(tar_of(GOOD)[:-10240]), "breaks off|damaged"),
+        (gzip.compress(tar_of(GOOD) + tar_of(GOOD)), "after its end mark"),
+        (archive_of(*GOOD) + b"garbage", "something else after the end of its gzip stream at byte"),
+        (archive_of(*GOOD) + bytes(600) + b"garbage", "something else after the end of its gzip stream at byte"),
+    ],
+)
+def test_what_is_no_whole_archive_is_refused(
+    tmp_path: Path, paths: dict[str, Path], content: bytes, message: str
+) -> None:
+    assert_refused(tmp_path, paths, content, message)
+
+
+def noisy_archive() -> bytes:
+    """An archive that does not compress, of several pieces and blocks, so that cuts fall everywhere in the code."""
+    noise = random.Random(7).randbytes(400_000)
+    return archive_of(Entry(SKELETON, noise), Entry(COMMON, noise[:700]))
+
+
+def streamed(content: bytes, folder: Path) -> dict[str, bytes]:
+    """Unpack from a stream that cannot seek, and read back what was written."""
+    paths = {name: folder / name for name in (SKELETON, COMMON)}
+    manifests, _ = unpack_stream(io.BytesIO(content), "it", paths, largest_content=1 << 30, advance=lambda _: None)
+    read = {name: path.read_bytes() for name, path in paths.items()}
+    assert {name: manifest.sha256 for name, manifest in manifests.items()} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in read.items()
+    }
+    return read
+
+
+class Damage(NamedTuple):
+    small: bytes
+    large: bytes
+
+
+@pytest.fixture(scope="module")
+def damage() -> Damage:
+    return Damage(archive_of(Entry(SKELETON, LINES * 3), Entry(COMMON, b"x")), noisy_archive())
+
+
+def test_a_truncation_at_any_byte_is_seen_and_its_byte_named(
+    tmp_path: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    cuts = [(damage.small, cut) for cut in range(1, len(damage.small))]
+    cuts += [(damage.large, cut) for cut in random.Random(1).sample(range(1, len(damage.large)), 40)]
+    for content, cut in cuts:
+        with pytest.raises(ArchiveError, match=rf"is truncated: it ends at byte {cut:,}, inside its gzip stream"):
+            streamed(content[:cut], tmp_path)
+
+
+def test_a_single_flipped_bit_is_seen_or_changes_nothing(
+    tmp_path: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    flips = [(damage.small, bit) for bit in range(len(damage.small) * 8)]
+    flips += [(damage.large, bit) for bit in random.Random(2).sample(range(len(damage.large) * 8), 100)]
+    right = {content: streamed(content, tmp_path) for content in damage}
+    harmless = 0
+    for content, bit in flips:
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            assert streamed(bytes(flipped), tmp_path) == right[content]
+            harmless += 1
+        except ArchiveError:
+            pass
+    assert harmless < 100  # the header's time stamp, system and the like, and no data
+
+
+def split_gzip(content: bytes, cuts: list[int]) -> bytes:
+    edges = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
+    return b"".join(gzip.compress(content[a:b], mtime=0) for a, b in pairwise(edges))
+
+
+packed_any = st.one_of(
+    st.builds(Entry, st.sampled_from([SKELETON, COMMON, f"a/{SKELETON}", f"./{COMMON}"]), st.binary(max_size=3000)),
+    st.builds(Entry, st.text(min_size=1, max_size=120), st.binary(max_size=600)),
+    st.builds(
+        Entry,
+        st.sampled_from([SKELETON, f"../{COMMON}", f"/{COMMON}", "x"]),
+        type=st.sampled_from([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE]),
+        link=st.just("/etc/passwd"),
+    ),
+)
+packed_well = st.tuples(
+    st.builds(Entry, st.sampled_from([SKELETON, f"a/{SKELETON}"]), st.binary(max_size=3000)),
+    st.builds(Entry, st.sampled_from([COMMON, f"./{COMMON}"]), st.binary(max_size=3000)),
+    st.builds(Entry, st.text("ab/.", min_size=1, max_size=120), st.binary(max_size=600)),
+).flatmap(st.permutations)
+members = st.one_of(st.lists(packed_any, max_size=5), packed_well)
+
+
+@settings(max_examples=150, deadline=None)
+@given(members, st.lists(st.integers(0, 12_000), max_size=4), st.integers(0, 2000), st.sampled_from([0, 1, 2]))
+def test_any_archive_gives_exactly_its_members_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[Entry], cuts: list[int], padding: int, format_: int
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    try:
+        packed = tar_of(entries, format_=format_)
+    except (ValueError, UnicodeError):
+        return  # a name that this format of tar cannot hold
+    content = split_gzip(packed, cuts) + bytes(padding)
+    named = [entry for entry in entries if entry.name.split("/")[-1] in (SKELETON, COMMON)]
+    plain = [entry for entry in named if not entry.name.startswith(("..", "/"))]
+    should_pass = sorted(entry.name.split("/")[-1] for entry in plain) == sorted([SKELETON, COMMON]) and all(
+        entry.type == tarfile.REGTYPE for entry in plain
+    )
+    try:
+        read = streamed(content, folder)
+    except ArchiveError:
+        assert not should_pass
+    else:
+        assert should_pass
+        assert read == {entry.name.split("/")[-1]: entry.content for entry in plain}
+    assert {path.name for path in folder.iterdir()} <= {SKELETON, COMMON}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_tar_inside_sound_gzip_never_gives_wrong_members(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Only the checksums of tar's own headers stand here, so a change in the data itself is not to be seen."""
+    packed = bytearray(tar_of(GOOD, format_=tarfile.PAX_FORMAT))
+    header = data.draw(st.sampled_from([0, 512 * (1 + -(-len(GOOD[0].content) // 512))]))
+    for position in data.draw(st.lists(st.integers(0, 511), min_size=1, max_size=3, unique=True)):
+        packed[header + position] = data.draw(st.integers(0, 255))
+    try:
+        read = streamed(gzip.compress(bytes(packed), 1), tmp_path_factory.mktemp("damaged"))
+    except ArchiveError:
+        return
+    assert read == {entry.name: entry.content for entry in GOOD}
+
+
+def test_progress_counts_every_byte_of_the_archive(tmp_path: Path) -> None:
+    content = noisy_archive() + bytes(300_000)
+    seen: list[int] = []
+    paths = {name: tmp_path / name for name in (SKELETON, COMMON)}
+    unpack_stream(io.BytesIO(content), "it", paths, largest_content=1 << 30, advance=seen.append)
+    assert sum(seen) == len(content)
+    assert len(seen) > 3
+
+
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.write_bytes(b"short"), lambda path: path.write_text("{")]
+)
+def test_a_file_counts_as_unpacked_only_with_its_own_manifest_and_size(
+    tmp_path: Path, paths: dict[str, Path], spoil: Callable[[Path], object]
+) -> None:
+    unpacked(tmp_path, paths, archive_of(*GOOD))
+    assert read_manifest(paths[COMMON], MemberManifest) is not None
+    spoil(paths[COMMON])
+    assert read_manifest(paths[COMMON], MemberManifest) is None
+    spoil(manifest_path(paths[SKELETON]))
+    assert read_manifest(paths[SKELETON], MemberManifest) is None
