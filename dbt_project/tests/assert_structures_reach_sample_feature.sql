@@ -1,5 +1,5 @@
--- The structures that the load counted are in staging and in sample_feature, value by value: a difference of one row, or of
--- one value, changes the count or the checksum.
+-- The structures that the load counted are in staging and in sample_feature, value by value.
+-- A difference of one row changes the counts, one of a value the checksums.
 with counted as (
     select coalesce(sum(num_structures), 0) as num_structures
     from {{ current_load() }} as partitions

@@ -78,7 +78,7 @@
 {% endmacro %}
 
 
-{% macro create_keyed_table_sql(relation, contract) %}
+{% macro create_from_contract_sql(relation, contract) %}
     create table {{ relation }} (
         {{ column_definitions(contract) }},
         primary key ({{ contract.primary_key | join(', ') }})

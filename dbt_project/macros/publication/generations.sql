@@ -8,7 +8,7 @@
 {% endmacro %}
 
 
-{% macro keyed_tables() %}
+{% macro published_tables() %}
     {%- set tables = [] -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'table' -%}
         {%- do tables.append({
@@ -58,7 +58,7 @@
 {#- Drops every replaced generation that no foreign key refers to; children first, then the parents they held. -#}
 {% macro drop_replaced_generations() %}
     {%- for round in range(3) -%}
-        {%- for table in keyed_tables() -%}
+        {%- for table in published_tables() -%}
             {%- for name in replaced_generations(table.relation) -%}
                 {%- set relation = api.Relation.create(schema=table.relation.schema, identifier=name) -%}
                 {%- if foreign_keys_to(relation) | length == 0 -%}

@@ -12,7 +12,7 @@
         {%- do prepare_build_session() -%}
         {%- do drop_unfinished_generations() -%}
         {%- set problems = [] -%}
-        {%- for table in keyed_tables() if table_kind(table.relation) -%}
+        {%- for table in published_tables() if table_kind(table.relation) -%}
             {%- for foreign_key in foreign_keys_of(table.relation)
                 if '__old_' in foreign_key['parent'] or foreign_key['name'].endswith('__next') -%}
                 {%- set problem = point_at_published_parent(table.relation, foreign_key) -%}
@@ -33,7 +33,7 @@
 
 {#- What a failed or killed build left. A name that another connection holds is that connection's business. -#}
 {% macro drop_unfinished_generations() %}
-    {%- for table in keyed_tables() if table_kind(generation_of(table.relation, 'next')) -%}
+    {%- for table in published_tables() if table_kind(generation_of(table.relation, 'next')) -%}
         {%- set name = lock_name(table.relation) -%}
         {%- if run_query("select get_lock('" ~ name ~ "', 0) as held").rows[0]['held'] == 1 -%}
             {%- do run_query("drop table if exists " ~ generation_of(table.relation, 'next')) -%}

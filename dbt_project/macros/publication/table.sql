@@ -1,23 +1,28 @@
 {% materialization table, adapter='mysql' %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set next_relation = generation_of(this, 'next') -%}
-    {%- set table_key = contract_of(model) -%}
+    {%- set contract = contract_of(model) -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
 
     {%- do prepare_build_session() -%}
     {%- do hold_name(this) -%}
     {%- do refuse_other_kind(this) -%}
-    {%- do assert_columns_match_contract(sql, table_key) -%}
+    {%- do assert_columns_match_contract(sql, contract) -%}
 
     {%- do run_query("drop table if exists " ~ next_relation) -%}
-    {%- do run_query(create_keyed_table_sql(next_relation, table_key)) -%}
-    {%- set rows_relation = collect_distinct_rows(sql, table_key) if config.get('one_row_per_key') -%}
+    {%- do run_query(create_from_contract_sql(next_relation, contract)) -%}
+    {%- set rows_relation = collect_distinct_rows(sql, contract) if config.get('one_row_per_key') -%}
+    {#-
+        With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
+        key is checked all the same, and the table has no foreign key yet.
+    -#}
+    {%- do run_query("set session unique_checks = 0, session foreign_key_checks = 0") -%}
     {%- call statement('main', auto_begin=False) -%}
-        {{ fill_keyed_table_sql(next_relation, table_key, sql, rows_relation) }}
+        {{ fill_table_sql(next_relation, contract, sql, rows_relation) }}
     {%- endcall -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
-    {%- do add_foreign_keys(next_relation, table_key.foreign_keys) -%}
+    {%- do add_foreign_keys(next_relation, contract.foreign_keys) -%}
     {%- do swap_in(next_relation, target_relation) -%}
     {%- do release_name(this) -%}
 
@@ -41,16 +46,11 @@
 {% endmacro %}
 
 
-{% macro fill_keyed_table_sql(relation, table_key, sql, rows_relation) %}
-    {#-
-        With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
-        key is checked all the same, and the table has no foreign key yet.
-    -#}
-    {%- do run_query("set session unique_checks = 0, session foreign_key_checks = 0") -%}
-    {%- set column_names = table_key.columns | map(attribute='name') | join(', ') -%}
+{% macro fill_table_sql(relation, contract, sql, rows_relation) %}
+    {%- set column_names = contract.columns | map(attribute='name') | join(', ') -%}
     insert into {{ relation }} ({{ column_names }})
     {% if rows_relation -%}
-    select {{ column_names }} from {{ rows_relation }} order by {{ table_key.primary_key | join(', ') }}
+    select {{ column_names }} from {{ rows_relation }} order by {{ contract.primary_key | join(', ') }}
     {%- else -%}
     select {{ column_names }} from (
         {{ sql }}
@@ -59,12 +59,11 @@
 {% endmacro %}
 
 
-{% macro collect_distinct_rows(sql, table_key) %}
-    {%- set rows_name = adapter.quote(this.identifier ~ '__rows') -%}
-    {%- set key = table_key.primary_key | join(', ') -%}
-    {%- set others = table_key.columns | map(attribute='name') | reject('in', table_key.primary_key) | list -%}
+{% macro collect_distinct_rows(sql, contract) %}
+    {%- set key = contract.primary_key | join(', ') -%}
+    {%- set others = contract.columns | map(attribute='name') | reject('in', contract.primary_key) | list -%}
     {%- set rows_relation = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__rows') -%}
-    {%- do run_query("create temporary table " ~ rows_relation ~ " (" ~ column_definitions(table_key) ~ ")") -%}
+    {%- do run_query("create temporary table " ~ rows_relation ~ " (" ~ column_definitions(contract) ~ ")") -%}
     {%- do run_query("insert into " ~ rows_relation ~ " " ~ sql) -%}
     {%- set collisions -%}
         select
@@ -81,11 +80,11 @@
     {%- if found | length > 0 -%}
         {%- set examples = [] -%}
         {%- for row in found.rows -%}
-            {%- do examples.append(table_key.primary_key | join(', ') ~ " " ~ row['key_value'] ~ " stands under " ~ row['names']) -%}
+            {%- do examples.append(contract.primary_key | join(', ') ~ " " ~ row['key_value'] ~ " stands under " ~ row['names']) -%}
         {%- endfor -%}
         {{ exceptions.raise_compiler_error(
             this ~ " was not replaced: " ~ found.rows[0]['num_collisions'] ~ " values of "
-            ~ table_key.primary_key | join(', ') ~ " have more than one " ~ others | join(', ') ~ " in staging: "
+            ~ contract.primary_key | join(', ') ~ " have more than one " ~ others | join(', ') ~ " in staging: "
             ~ examples | join('; ') ~ (". Only the first five are listed." if found.rows[0]['num_collisions'] > 5 else ".")
         ) }}
     {%- endif -%}
