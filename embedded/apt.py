@@ -222,7 +222,11 @@ def open_apt(folder: Path, entries: Sequence[Entry]) -> Apt:
     )
     apt = Apt(folder, {**environment, "APT_CONFIG": str(configuration)})
     mirrors = ", ".join(sorted({uri for entry in entries for uri in entry.uris})) or "none"
-    _run(["apt-get", "-qq", "update"], apt.environment, f"read the package lists ({without_password(mirrors)})")
+    purpose = f"read the package lists of {without_password(mirrors)}"
+    warnings = _run_whole(["apt-get", "-qq", "update"], apt.environment, purpose).stderr
+    # A mirror that does not answer is a mere warning to apt.
+    if not any("_Packages" in path.name for path in (state / "lists").iterdir()):
+        raise ServiceError(f"cannot {purpose}: {_reason(warnings)}")
     return apt
 
 
@@ -288,6 +292,12 @@ def _renamed_option(item: str) -> tuple[str, str]:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str], purpose: str, folder: Path | None = None) -> str:
+    return _run_whole(command, environment, purpose, folder).stdout
+
+
+def _run_whole(
+    command: Sequence[str], environment: Mapping[str, str], purpose: str, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(  # noqa: S603 - the machine's own programs, with arguments that we make
         command,
         env=dict(environment),
@@ -300,13 +310,13 @@ def _run(command: Sequence[str], environment: Mapping[str, str], purpose: str, f
     )
     if result.returncode != 0:
         raise ServiceError(f"cannot {purpose}: {_reason(result.stderr or result.stdout)}")
-    return result.stdout
+    return result
 
 
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "Err", "dpkg-deb: error"))] or lines
-    return without_password(re.sub(r"^E: ", "", errors[0]) if errors else "no reason given")
+    return without_password(re.sub(r"^[EW]: ", "", errors[0]) if errors else "no reason given")
 
 
 def without_password(text: str) -> str:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embedded import apt, programs
-from embedded.processes import folder_size, lock, require_free_space
+from embedded.processes import folder_size, lock, private_folder, require_free_space
 from pipeline.errors import ServiceError, SettingsError
 
 _MARKER = "made-by-make-setup"
@@ -41,7 +41,7 @@ def install(root: Path | None = None) -> None:
     root = root or Path(__file__).resolve().parents[1]
     embedded_dir = root / ".embedded"
     try:
-        embedded_dir.mkdir(mode=0o700, exist_ok=True)
+        private_folder(embedded_dir)
         with lock(embedded_dir / "setup.lock", "setting up") as descriptor:
             _install_java(embedded_dir)
             if not os.environ.get("MYSQL_HOST"):
@@ -171,7 +171,9 @@ def _install_requirements(environment: Path, requirements: Path, lock_descriptor
 
 
 def _run(command: list[str], purpose: str, lock_descriptor: int | None = None) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    # What would lead pip, or this Python, out of the virtual environment.
+    dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
     result = subprocess.run(  # noqa: S603 - this Python, or the one that it has made
         command,
         env=environment,
@@ -189,6 +191,8 @@ def _run(command: list[str], purpose: str, lock_descriptor: int | None = None) -
 def _reason(*outputs: str) -> str:
     """Choose the line that names the cause: pip prints its own after a hint or two about it."""
     lines = [line.strip() for output in outputs for line in output.splitlines() if line.strip()]
+    if any("Retrying (" in line for line in lines):
+        return "the package index does not answer: check the network, and pip's settings (pip config list)"
     errors = [line for line in lines if line.upper().startswith("ERROR")]
     with contextlib.suppress(IndexError):
         return apt.without_password((errors or lines)[-1])

@@ -22,15 +22,25 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from embedded.processes import find_process, open_log, require_free_space, start_detached, started_at, stop_process
+from embedded.processes import (
+    find_process,
+    lock,
+    open_log,
+    private_folder,
+    require_free_space,
+    start_detached,
+    started_at,
+    stop_process,
+)
 from embedded.programs import NAMES, Kind, MysqlProgram, replace_folder, series, work_folder
 from pipeline.errors import ServiceError
 
 SOCKET_NAME = "mysql.sock"
 
 _MARKER = "deepcvr.json"
-_START_SECONDS = 120
+_START_SECONDS = 300
 _STOP_SECONDS = 60
+_PROGRAMS = ("mysqld", "mariadbd")
 _MIB = 1024 * 1024
 _ROOM_TO_RUN = 1_000_000_000
 _ROOM_FOR_NEW_DATA = 2_000_000_000
@@ -120,7 +130,7 @@ def find_mysql(base: Path) -> MysqlServer | None:
     """Find the server of a folder if it is running, ready or not."""
     folder = data_folder(base)
     marker = _read_marker(folder)
-    process = find_process(folder, "mysqld") or find_process(folder, "mariadbd")
+    process = next(filter(None, (find_process(folder, program) for program in _PROGRAMS)), None)
     return MysqlServer(*marker, base, process.pid, was_running=True) if marker and process else None
 
 
@@ -141,28 +151,13 @@ def start_mysql(
     Raises:
         ServiceError: it does not start, or the databases were made by another server.
     """
-    base = base.resolve()
-    running = find_mysql(base)
-    if running:
-        wait_until_ready(base)
-        return running
-    base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = data_folder(base)
-    _require_matching_data(program, folder)
-    sizes = sizes or choose_sizes(memory_bytes())
-    log = open_log(_log(base))
-    if not folder.exists():
-        require_free_space(base, sizes.redo_log_bytes + _ROOM_FOR_NEW_DATA, "new MySQL databases")
-        _make_databases(program, base)
-    require_free_space(base, _ROOM_TO_RUN, "the MySQL server")
-    for name in ("mysql_tmp", "mysql_files"):
-        (base / "data" / name).mkdir(exist_ok=True, mode=0o700)
-    offset = log.stat().st_size
-    process = start_detached(server_command(program, base, sizes, tcp), folder=folder, log=log)
-    wait_until_ready(base, process, log_offset=offset)
-    if tcp:
-        _grant(base, tcp)
-    return MysqlServer(program.kind, program.version, base, process.pid, was_running=False)
+    base = private_folder(base).resolve()
+    with lock(base / "mysql.lock", "starting or stopping the MySQL server"):
+        running = find_mysql(base)
+        if running:
+            wait_until_ready(base)
+            return running
+        return _start(program, base, tcp, sizes or choose_sizes(memory_bytes()))
 
 
 def wait_until_ready(base: Path, process: subprocess.Popen[bytes] | None = None, *, log_offset: int = 0) -> None:
@@ -191,17 +186,13 @@ def wait_until_ready(base: Path, process: subprocess.Popen[bytes] | None = None,
             time.sleep(0.05)
 
 
-def stop_mysql(base: Path) -> str | None:
-    """Stop the server of a folder.
+def stop_mysql(base: Path) -> bool:
+    """Stop the server of a folder, by SIGKILL where it does not end by itself within a minute.
 
     Returns:
-        None where none runs, else `stopped`, or `killed` where it did not end by itself within a minute.
+        whether one ran.
     """
-    for name in ("mysqld", "mariadbd"):
-        outcome = stop_process(data_folder(base), name, patience_seconds=_STOP_SECONDS)
-        if outcome:
-            return outcome
-    return None
+    return any(stop_process(data_folder(base), name, patience_seconds=_STOP_SECONDS) for name in _PROGRAMS)
 
 
 def server_command(program: MysqlProgram, base: Path, sizes: Sizes, tcp: TcpOptions | None) -> list[str]:
@@ -265,6 +256,29 @@ def connect_as_root(base: Path) -> Iterator[Connection[Cursor]]:
             yield connection
     finally:
         os.close(descriptor)
+
+
+def _start(program: MysqlProgram, base: Path, tcp: TcpOptions | None, sizes: Sizes) -> MysqlServer:
+    folder = data_folder(base)
+    _require_matching_data(program, folder)
+    log = open_log(_log(base))
+    for name in _PROGRAMS:  # it would keep its memory for nobody
+        stop_process(folder, name, patience_seconds=5, is_removed=True)
+    if not folder.exists():
+        require_free_space(base, sizes.redo_log_bytes + _ROOM_FOR_NEW_DATA, "new MySQL databases")
+        _make_databases(program, base)
+    require_free_space(base, _ROOM_TO_RUN, "the MySQL server")
+    for name in ("mysql_tmp", "mysql_files"):
+        (base / "data" / name).mkdir(exist_ok=True, mode=0o700)
+    # What a killed server left: the number in its lock file may by now be another process's.
+    for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
+        (base / name).unlink(missing_ok=True)
+    offset = log.stat().st_size
+    process = start_detached(server_command(program, base, sizes, tcp), folder=folder, log=log)
+    wait_until_ready(base, process, log_offset=offset)
+    if tcp:
+        _grant(base, tcp)
+    return MysqlServer(program.kind, program.version, base, process.pid, was_running=False)
 
 
 def _log(base: Path) -> Path:

@@ -32,7 +32,12 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True)
 class Process:
-    """A running process, and the descriptor that stands for it alone even when its number is given to another."""
+    """A running process.
+
+    Attributes:
+        pid: its number.
+        arguments: its command line.
+    """
 
     pid: int
     arguments: tuple[str, ...]
@@ -70,14 +75,24 @@ def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[int
         yield file.fileno()
 
 
-def find_process(folder: Path, program: str) -> Process | None:
+def private_folder(folder: Path) -> Path:
+    """Make a folder that its owner alone may enter; one that others may enter is closed to them."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def find_process(folder: Path, program: str, *, is_removed: bool = False) -> Process | None:
     """Find the process that runs a program in a folder.
 
     Args:
         folder: its working folder.
-        program: how the name of one of its first arguments ends; a loader may stand before the program.
+        program: the name of one of its first arguments; a loader may stand before the program.
+        is_removed: look for one whose folder has been removed under it instead.
     """
-    wanted = os.path.realpath(folder)
+    # The kernel names a removed folder so.
+    wanted = os.path.realpath(folder) + (" (deleted)" if is_removed else "")
     for entry in _PROC.iterdir():
         if entry.name.isdigit() and _working_folder(entry) == wanted:
             arguments = _arguments(entry)
@@ -112,42 +127,37 @@ def start_detached(
     return process
 
 
-def stop_process(folder: Path, program: str, *, patience_seconds: float) -> str | None:
-    """Ask the process that works in a folder to end, and end it if it does not.
+def stop_process(folder: Path, program: str, *, patience_seconds: float, is_removed: bool = False) -> bool:
+    """Ask the process that runs a program in a folder to end, and end it if it does not.
 
     Args:
         folder: its working folder.
         program: the name of its program.
         patience_seconds: how long it may take after SIGTERM before SIGKILL follows.
+        is_removed: stop one whose folder has been removed under it instead.
 
     Returns:
-        None where nothing runs, else how it went: `stopped`, or `killed` by SIGKILL.
+        whether there was one.
 
     Raises:
         ServiceError: it is still there after SIGKILL.
     """
-    process = find_process(folder, program)
+    process = find_process(folder, program, is_removed=is_removed)
     if process is None:
-        return None
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(process.pid)
-        try:
-            # The number could have passed to another process between the look and the descriptor.
-            if find_process(folder, program) != process:
-                return None
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            if _has_ended(descriptor, patience_seconds):
-                return "stopped"
+        return False
+    with contextlib.suppress(ProcessLookupError), _descriptor(process.pid) as descriptor:
+        # The number could have passed to another process between the look and the descriptor.
+        if find_process(folder, program, is_removed=is_removed) != process:
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not _has_ended(descriptor, patience_seconds):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             if not _has_ended(descriptor, 30):
                 raise ServiceError(f"process {process.pid} ({program}) does not end, even by SIGKILL")
-            return "killed"
-        finally:
-            os.close(descriptor)
-            for started in list(_STARTED):
-                if started.poll() is not None:
-                    _STARTED.remove(started)
-    return "stopped"
+    for started in list(_STARTED):
+        if started.poll() is not None:
+            _STARTED.remove(started)
+    return True
 
 
 def started_at(pid: int) -> datetime:
@@ -193,6 +203,15 @@ def folder_size(folder: Path) -> int:
         with contextlib.suppress(OSError):  # a server removes files while we count
             total += path.lstat().st_blocks * 512
     return total
+
+
+@contextmanager
+def _descriptor(pid: int) -> Iterator[int]:
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _has_locked(descriptor: int) -> bool:

@@ -19,7 +19,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedded.processes import find_process, open_log, require_free_space, start_detached, started_at, stop_process
+from embedded.processes import (
+    find_process,
+    lock,
+    open_log,
+    private_folder,
+    require_free_space,
+    start_detached,
+    started_at,
+    stop_process,
+)
 from pipeline.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -117,35 +126,30 @@ def start_s3(base: Path) -> S3Server:
     Raises:
         ServiceError: it does not start.
     """
-    base = base.resolve()
-    running = find_s3(base)
-    if running:
-        _wait_until_ready(running)
-        return running
-    stop_s3(base)  # one whose keys are lost serves nobody
-    data_folder(base).mkdir(parents=True, exist_ok=True, mode=0o700)
-    require_free_space(base, _ROOM_TO_RUN, "the S3 server")
-    for attempt in range(1, _START_TRIES + 1):
-        try:
-            return _start(base)
-        except ServiceError:
-            # Another program may have taken a port between our choice and the server's use of it.
-            if attempt == _START_TRIES or ports_are_free(_require_access(base).ports):
-                raise
-    raise AssertionError  # the loop returns or raises
+    base = private_folder(base).resolve()
+    with lock(base / "s3.lock", "starting or stopping the S3 server"):
+        running = find_s3(base)
+        if running:
+            _wait_until_ready(running)
+            return running
+        stop_s3(base)  # one whose keys are lost serves nobody
+        stop_process(data_folder(base), PROGRAM, patience_seconds=0, is_removed=True)
+        data_folder(base).mkdir(parents=True, exist_ok=True, mode=0o700)
+        require_free_space(base, _ROOM_TO_RUN, "the S3 server")
+        return _start(base)
 
 
-def stop_s3(base: Path) -> str | None:
-    """Stop the server of a folder.
+def stop_s3(base: Path) -> bool:
+    """Stop the server of a folder, by SIGKILL where it does not end by itself in time.
 
     Returns:
-        None where none runs, else `stopped`, or `killed` where it did not end by itself in time.
+        whether one ran.
     """
-    outcome = stop_process(data_folder(base), PROGRAM, patience_seconds=_STOP_SECONDS)
+    was_running = stop_process(data_folder(base), PROGRAM, patience_seconds=_STOP_SECONDS)
     access = read_access(base / "s3.json")
-    if access and outcome:
+    if access and was_running:
         _remove_grpc_sockets(access)
-    return outcome
+    return was_running
 
 
 def open_client(server: S3Server) -> S3Client:
@@ -246,7 +250,19 @@ def find_program() -> Path:
 
 
 def _start(base: Path) -> S3Server:
-    access = _choose_access(read_access(base / "s3.json"))
+    for attempt in range(1, _START_TRIES + 1):
+        access = _choose_access(read_access(base / "s3.json"))
+        try:
+            return _start_with(base, access)
+        except ServiceError:
+            stop_s3(base)
+            # Another program may have taken a port between our choice and the server's use of it.
+            if attempt == _START_TRIES or ports_are_free(access.ports):
+                raise
+    raise AssertionError  # the loop returns or raises
+
+
+def _start_with(base: Path, access: Access) -> S3Server:
     write_private(base / "s3.json", asdict(access))
     _remove_grpc_sockets(access)
     log = open_log(base / "log" / "s3.log")
@@ -257,11 +273,7 @@ def _start(base: Path) -> S3Server:
         environment=_environment(base, access),
     )
     server = S3Server(access, base, process.pid, was_running=False)
-    try:
-        _wait_until_ready(server)
-    except ServiceError:
-        stop_s3(base)
-        raise
+    _wait_until_ready(server)
     return server
 
 
@@ -321,13 +333,6 @@ def _answers(server: S3Server) -> bool:
             return True
     except OSError:
         return False
-
-
-def _require_access(base: Path) -> Access:
-    access = read_access(base / "s3.json")
-    if access is None:
-        raise ServiceError(f"{base / 's3.json'} has vanished: another command is at work there; try again")
-    return access
 
 
 def _remove_grpc_sockets(access: Access) -> None:

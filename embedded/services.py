@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedded import mysql_server, s3_server
-from embedded.processes import folder_size, lock
+from embedded.processes import folder_size, lock, private_folder
 from embedded.programs import find_mysql_program, work_folder
 from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
 from pipeline.errors import ServiceError, UsageError
@@ -55,8 +55,7 @@ def stop_services(settings: Settings, report: Report) -> None:
         (base / "services.json").unlink(missing_ok=True)
         for title, stop in (("S3", s3_server.stop_s3), ("MySQL", mysql_server.stop_mysql)):
             begun = time.monotonic()
-            outcome = stop(base)
-            if outcome:
+            if stop(base):
                 report(f"{title}: stopped in {duration(time.monotonic() - begun)}")
 
 
@@ -98,7 +97,7 @@ def uses_embedded_source(settings: Settings) -> bool:
 def _services_folder(settings: Settings) -> Iterator[Path]:
     base = settings.embedded_dir
     with _explained(base):
-        base.mkdir(mode=0o700, exist_ok=True)
+        private_folder(base)
         with lock(base / "services.lock", "starting or stopping the services"):
             yield base
 
