@@ -67,7 +67,7 @@ def run(settings: Settings, only: str | None = None) -> None:
     steps = choose_steps(settings, only)
     begun = time.monotonic()
     say(f"extract {settings.data_set.name}, {settings.mode}: {settings.archive_uri}")
-    with _only_run(settings):
+    with only_run(settings):
         _require_mysql(settings)
         for number, step in enumerate(steps, start=1):
             _run_step(settings, step, f"[{number}/{len(steps)}] {step.name}")
@@ -98,7 +98,7 @@ def _require_mysql(settings: Settings) -> None:
 
 
 @contextmanager
-def _only_run(settings: Settings) -> Iterator[None]:
+def only_run(settings: Settings) -> Iterator[None]:
     """Hold the right to land one data set in one mode; the system takes it back when the process ends.
 
     Raises:
