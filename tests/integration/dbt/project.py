@@ -1,0 +1,100 @@
+"""The dbt project as a user has it: the files of the root, a folder for the embedded services, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.mysql import connect
+from pipeline.settings import MysqlSettings
+
+DATABASE = "deepcvr_development_train"
+TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
+
+
+@dataclass(frozen=True)
+class DbtProject:
+    """A folder to run dbt in, and the server that its profile leads to.
+
+    Attributes:
+        folder: links to the project's files; `target` and `logs` are its own.
+        mysql: the server.
+        environment: what dbt is run with.
+    """
+
+    folder: Path
+    mysql: MysqlSettings
+    environment: dict[str, str]
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start dbt with these arguments and further variables in its environment."""
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("dbt"), "--no-use-colors", *arguments],
+            cwd=self.folder,
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **variables: str) -> tuple[bool, str]:
+        """Run dbt to its end: whether it succeeded, and what it printed."""
+        process = self.start(*arguments, **variables)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode == 0, output
+
+    def succeed(self, *arguments: str) -> None:
+        """Run dbt, which must succeed."""
+        succeeded, output = self.run(*arguments)
+        assert succeeded, output
+
+    def failed_tests(self) -> set[str]:
+        """Names of the tests that fail or warn, without dbt's hash at the end of a long one."""
+        self.run("test")
+        results = json.loads((self.folder / "target/run_results.json").read_text())["results"]
+        return {result["unique_id"].split(".")[2] for result in results if result["status"] != "pass"}
+
+    def query(self, *statements: str, database: str = DATABASE) -> list[tuple[object, ...]]:
+        """Rows of the last of some statements."""
+        with closing(connect(self.mysql, database=database)) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def schema(self) -> dict[str, str]:
+        """The definition of each base table in the database, whatever its name."""
+        names = self.query("show full tables where table_type = 'BASE TABLE'")
+        return {str(name): str(self.query(f"show create table `{name}`")[0][1]) for name, _ in names}
+
+    def rows(self, table: str) -> list[tuple[object, ...]]:
+        """All rows of a table, sorted."""
+        return sorted(self.query(f"select * from `{table}`"))
+
+
+def create_project(folder: Path, root: Path, mysql: MysqlSettings) -> DbtProject:
+    """Make a folder that stands for the root of the project, with the profile's server in the place it names."""
+    (folder / ".embedded").mkdir(parents=True)
+    for name in ("dbt_project", "dbt_project.yml", "profiles.yml"):
+        (folder / name).symlink_to(root / name)
+    if mysql.host is None:
+        (folder / ".embedded/mysql.sock").symlink_to(mysql.unix_socket.absolute())
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    if mysql.host is not None:
+        environment |= {
+            "MYSQL_HOST": mysql.host,
+            "MYSQL_PORT": str(mysql.port),
+            "MYSQL_USER": mysql.user,
+            "MYSQL_PASSWORD": mysql.password,
+        }
+    return DbtProject(folder, mysql, environment)
+
+
+def columns_of(rows: Sequence[tuple[object, ...]], *positions: int) -> list[tuple[object, ...]]:
+    """Some columns of rows, sorted."""
+    return sorted(tuple(row[position] for position in positions) for row in rows)
