@@ -10,9 +10,7 @@ ifdef MODE
 export DEEPCVR_MODE := $(MODE)
 endif
 
-# A dbt that was activated elsewhere must not read this project's data with other versions.
 VENV := .venv/bin
-export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -29,8 +27,9 @@ run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
 	@$(VENV)/dbt build --target $(DATASET)
+	@cp target/run_results.json target/build_results.json # dbt docs writes its own over them
 	@$(VENV)/dbt docs generate --target $(DATASET)
-	@$(VENV)/python -m pipeline.summary
+	@$(VENV)/python -m pipeline.summary --run-results target/build_results.json
 
 extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)
 	@$(VENV)/python -m extract --check

@@ -126,7 +126,7 @@ def _announced(what: str) -> Iterator[list[str]]:
 
 def _interpreter(environment: Path) -> list[str]:
     """Give what the environment is bound to: its own place, and the Python that it was made with."""
-    return [str(environment.absolute()), sys.version.split()[0], os.path.realpath(sys.executable)]
+    return [str(environment.resolve()), sys.version.split()[0], os.path.realpath(sys.executable)]
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -30,8 +30,12 @@ class _Line:
     source: str
 
 
-def summary(settings: Settings) -> list[str]:
+def summary(settings: Settings, run_results: Path) -> list[str]:
     """Compare the tables with the source.
+
+    Args:
+        settings: name the data set and the databases.
+        run_results: dbt's account of the run that tested the tables.
 
     Returns:
         Lines for a person: the rows of each table beside what the loaded files hold, the rejected records, and the
@@ -54,7 +58,7 @@ def summary(settings: Settings) -> list[str]:
         f"{settings.database}, from {settings.archive_uri}",
         *_aligned(lines),
         f"  rejected records: {rejects:,}",
-        f"  {_tests(settings.root / 'target' / 'run_results.json')}",
+        f"  {_tests(run_results)}",
         "  lineage and columns: dbt docs serve, then http://localhost:8080",
     ]
 
@@ -96,10 +100,10 @@ def _tests(run_results: Path) -> str:
     try:
         results = json.loads(run_results.read_text(encoding="utf-8"))["results"]
     except (FileNotFoundError, KeyError, ValueError):
-        return "tests: not run yet: dbt test"
+        return f"tests: {run_results} tells of none: run dbt test"
     statuses = [result["status"] for result in results if result["unique_id"].startswith("test.")]
     if not statuses:
-        return "tests: not run yet: dbt test"
+        return f"tests: {run_results} tells of none: run dbt test"
     passed, warned = statuses.count("pass"), statuses.count("warn")
     return f"tests: {passed} passed, {warned} warned, {len(statuses) - passed - warned} failed"
 
@@ -108,10 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the summary and give the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.summary", description=__doc__)
     parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--run-results",
+        type=Path,
+        default=Path("target/run_results.json"),
+        help="dbt's account of the run that tested the tables (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
 
     def show() -> None:
-        for line in summary(load_settings()):
+        for line in summary(load_settings(), options.run_results):
             say(line)
 
     return run_command(show, verbose=options.verbose)

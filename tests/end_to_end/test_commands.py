@@ -1,0 +1,190 @@
+"""The commands of the README, typed as they stand there, and every row that they leave behind."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+from pymysql.cursors import SSCursor
+
+from pipeline.settings import MysqlSettings
+from tests.end_to_end.conftest import Shell
+
+Row = tuple[object, ...]
+
+ACTIVATE = ". .venv/bin/activate"
+
+
+def embedded(project: Path) -> MysqlSettings:
+    """The copy's own embedded server."""
+    return MysqlSettings(host=None, port=0, user="root", password="", unix_socket=project / ".embedded" / "mysql.sock")
+
+
+def stream(mysql: MysqlSettings, database: str, query: str) -> Iterator[Row]:
+    """Rows of a query, read with nothing of the project's code."""
+    address: dict[str, Any] = (
+        {"unix_socket": str(mysql.unix_socket)} if mysql.host is None else {"host": mysql.host, "port": mysql.port}
+    )
+    with (
+        closing(pymysql.connect(user=mysql.user, password=mysql.password, database=database, **address)) as connection,
+        connection.cursor(SSCursor) as cursor,
+    ):
+        cursor.execute(query)
+        yield from cursor
+
+
+def read_plainly(path: Path) -> Iterator[tuple[list[str], list[tuple[str, int, str]]]]:
+    """Each line of a CSV file: its columns but the last two, and its feature structures."""
+    with path.open(encoding="ascii", newline="") as file:
+        for *header, num_features, features_list in csv.reader(file, quoting=csv.QUOTE_NONE):
+            structures = [re.split("[\x02\x03]", text) for text in features_list.split("\x01")]
+            assert len(structures) == int(num_features)
+            yield header, [(name, int(feature_id), value) for name, feature_id, value in structures]
+
+
+def assert_every_row_is_there(mysql: MysqlSettings, database: str, unpacked: Path, data_set: str) -> None:
+    """Compare all four tables, row by row, with a plain reading of the two CSV files."""
+    names: dict[int, str] = {}
+    samples: set[Row] = set()
+    sample_features: set[Row] = set()
+    common: set[Row] = set()
+    for (sample_id, click, conversion, index), structures in read_plainly(unpacked / f"sample_skeleton_{data_set}.csv"):
+        samples.add((int(sample_id), int(click), int(conversion), index))
+        sample_features.update((int(sample_id), feature_id, value) for _, feature_id, value in structures)
+        names.update((feature_id, name) for name, feature_id, _ in structures)
+    for (index,), structures in read_plainly(unpacked / f"common_features_{data_set}.csv"):
+        common.update((index, feature_id, value) for _, feature_id, value in structures)
+        names.update((feature_id, name) for name, feature_id, _ in structures)
+
+    tables: dict[str, set[Row]] = {
+        "sample": samples,
+        "feature": set(names.items()),
+        "sample_feature": sample_features,
+        "common_feature_group": common,
+    }
+    for table, expected in tables.items():
+        num_rows = 0
+        for row in stream(mysql, database, f"select * from {table}"):
+            assert row in expected, f"{table} has a row that the source has not: {row}"
+            num_rows += 1
+        assert num_rows == len(expected), f"{table} has not every row of the source"
+        assert expected, f"the source gives {table} nothing"
+
+
+def succeed(shell: Shell, line: str, **environment: str) -> str:
+    """Run a line that must end well, and give all that it printed."""
+    ended = shell(line, **environment)
+    assert ended.returncode == 0, f"{line} ended with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout + ended.stderr
+
+
+def test_make_run_takes_the_archive_to_tested_tables(shell: Shell, project: Path) -> None:
+    printed = succeed(shell, "make run")
+
+    assert "no S3 credentials found: using the embedded S3 server with generated data" in printed
+    assert re.search(r"sample +42,300 rows +42,300 of the 42,300 lines of sample_skeleton_train\.csv", printed)
+    assert re.search(r"rejected records: 0\n +tests: [1-9]\d* passed, 0 warned, 0 failed\n", printed)
+    assert_every_row_is_there(
+        embedded(project), "deepcvr_development_train", project / "data/development/unpacked", "train"
+    )
+    catalog, manifest = project / "target" / "catalog.json", project / "target" / "manifest.json"
+    assert catalog.stat().st_size > 10_000
+    assert manifest.stat().st_size > 100_000
+
+
+def test_the_publishers_own_line_is_in_the_tables_value_by_value(shell: Shell, project: Path) -> None:
+    succeed(shell, "make up")
+    database = "deepcvr_development_train"
+    own_features = "select feature_name, feature_id, feature_value from sample_feature join feature using (feature_id)"
+
+    assert list(stream(embedded(project), database, "select * from sample where sample_id = 1")) == [
+        (1, 0, 0, "bacff91692951881")
+    ]
+    assert set(stream(embedded(project), database, f"{own_features} where sample_id = 1")) == {
+        ("210", 9052218, "1.0"),
+        ("210", 9064553, "1.0"),
+        ("210", 9093445, "1.0"),
+        ("216", 9154780, "1.0"),
+        ("301", 9351665, "1.0"),
+        ("205", 4186222, "1.0"),
+        ("206", 8316799, "1.0"),
+        ("207", 8416205, "1.0"),
+        ("508", 9355039, "0.69315"),
+    }
+
+
+def test_the_same_commands_a_second_time_change_nothing(shell: Shell, project: Path) -> None:
+    query = "select load_id, partition_number, loaded_at from load_partition order by load_id, partition_number"
+    staging = "deepcvr_development_train_staging"
+    before = list(stream(embedded(project), staging, query))
+
+    printed = succeed(shell, f"{ACTIVATE}; make extract && dbt run && dbt test")
+
+    assert printed.count("skipped") == 3
+    assert list(stream(embedded(project), staging, query)) == before
+    assert_every_row_is_there(
+        embedded(project), "deepcvr_development_train", project / "data/development/unpacked", "train"
+    )
+
+
+def test_the_test_data_set_stands_beside_the_train_data_set(shell: Shell, project: Path) -> None:
+    succeed(shell, f"{ACTIVATE}; make extract DATASET=test && dbt run --target test && dbt test --target test")
+    assert_every_row_is_there(
+        embedded(project), "deepcvr_development_test", project / "data/development/unpacked", "test"
+    )
+    (count,) = stream(embedded(project), "deepcvr_development_train", "select count(*) from sample")
+    assert count == (42_300,)
+
+
+def test_the_same_job_runs_on_a_mariadb_server_over_tcp(
+    shell: Shell, project: Path, mariadb_by_tcp: MysqlSettings
+) -> None:
+    server = {
+        "MYSQL_HOST": str(mariadb_by_tcp.host),
+        "MYSQL_PORT": str(mariadb_by_tcp.port),
+        "MYSQL_USER": mariadb_by_tcp.user,
+        "MYSQL_PASSWORD": mariadb_by_tcp.password,
+    }
+    printed = succeed(shell, f"{ACTIVATE}; make extract && dbt run && dbt test", **server)
+    printed += succeed(shell, f"{ACTIVATE}; make extract && dbt run && dbt test", **server)
+
+    assert mariadb_by_tcp.password not in printed
+    assert_every_row_is_there(
+        mariadb_by_tcp, "deepcvr_development_train", project / "data/development/unpacked", "train"
+    )
+
+
+def test_production_without_credentials_says_in_one_line_what_to_set(shell: Shell) -> None:
+    ended = shell("make --no-print-directory extract MODE=production", AWS_EC2_METADATA_DISABLED="true")
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    message, from_make = ended.stderr.splitlines()
+    assert message.startswith("error: production mode needs an S3 source: set AWS_ACCESS_KEY_ID")
+    assert from_make.startswith("make: ***")
+    assert from_make.endswith("Error 2")
+
+
+def test_an_extract_with_nothing_to_do_needs_no_spark(shell: Shell) -> None:
+    printed = succeed(shell, "make extract")
+
+    assert printed.count("skipped") == 3
+
+
+@pytest.mark.parametrize("command", [".venv/bin/python -m extract --help", ".venv/bin/dbt --version", "make"])
+def test_the_other_commands_answer(shell: Shell, command: str) -> None:
+    assert succeed(shell, command)
+
+
+def test_make_down_stops_what_make_up_started(shell: Shell) -> None:
+    succeed(shell, "make up")
+    succeed(shell, "make down")
+    printed = succeed(shell, "make status")
+
+    assert "not running" in printed
