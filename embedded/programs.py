@@ -13,6 +13,7 @@ import shutil
 import ssl
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,14 +247,18 @@ def choose_java(packages: list[str]) -> str | None:
 
 
 @contextmanager
-def work_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder for half-made things, which goes in the end, as does what a killed run left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
+def work_folder(parent: Path) -> Iterator[Path]:
+    """Give a new folder for half-made things, which goes in the end.
+
+    What a killed run left below `parent` is removed. The name is new each time: a child of that run may live on for a
+    while, and would write into the same place.
+    """
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        yield folder
+        yield Path(tempfile.mkdtemp(dir=parent))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def replace_folder(made: Path, final: Path) -> None:
