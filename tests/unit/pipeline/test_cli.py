@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.cli import run_command
+from pipeline.errors import LoadError, SettingsError
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SettingsError("MODE is odd"), 2, "error: MODE is odd"),
+        (LoadError("a row is missing"), 1, "error: a row is missing"),
+        (ValueError("two\nlines"), 1, "error: ValueError: two lines (unexpected; --verbose shows where)"),
+        (ValueError(), 1, "error: ValueError (unexpected; --verbose shows where)"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command continues where this one stopped"),
+    ],
+)
+def test_an_error_ends_in_one_line_and_its_exit_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(raising(error), verbose=False) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"{line}\n"
+
+
+def test_verbose_shows_the_traceback_before_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(raising(LoadError("a row is missing")), verbose=True) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "error: a row is missing"
+
+
+def test_a_command_that_ends_well_ends_with_zero() -> None:
+    assert run_command(lambda: None, verbose=False) == 0

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment
+
+from pipeline.errors import SettingsError
+from pipeline.settings import MODES, for_data_set, load_settings
+
+Write = Callable[[dict[str, Any]], Path]
+
+
+@pytest.fixture
+def declared(root: Path) -> dict[str, Any]:
+    """What pipeline.yml declares, to be changed."""
+    content: dict[str, Any] = yaml.safe_load((root / "pipeline.yml").read_text())
+    return content
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a pipeline.yml of the test's own and gives its folder."""
+
+    def to_folder(content: dict[str, Any]) -> Path:
+        (tmp_path / "pipeline.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+        return tmp_path
+
+    return to_folder
+
+
+def test_the_defaults_are_train_in_development_on_the_embedded_server(root: Path) -> None:
+    settings = load_settings(root=root, environ={})
+
+    assert settings.archive_uri == "s3://deepcvr-data/development/taobao_train.tar.gz"
+    assert (settings.database, settings.staging_database) == (
+        "deepcvr_development_train",
+        "deepcvr_development_train_staging",
+    )
+    assert settings.mysql.is_embedded
+    assert settings.mysql.unix_socket == root / ".embedded" / "mysql.sock"
+    assert [step.name for step in settings.steps] == ["download", "unpack", "explode"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "data_set", "database"),
+    [
+        ("production", "train", "deepcvr_train"),
+        ("production", "test", "deepcvr_test"),
+        ("development", "train", "deepcvr_development_train"),
+        ("development", "test", "deepcvr_development_test"),
+    ],
+)
+def test_each_mode_and_data_set_has_its_own_databases_and_folders(
+    root: Path, mode: str, data_set: str, database: str
+) -> None:
+    settings = load_settings(root=root, environ={"DEEPCVR_MODE": mode, "DATASET": data_set})
+
+    assert settings.database == database
+    assert settings.archive_path == root / "data" / mode / "archives" / f"taobao_{data_set}.tar.gz"
+    assert settings.member_path("sample").name == f"sample_skeleton_{data_set}.csv"
+
+
+def test_an_argument_goes_before_deepcvr_mode_and_that_before_mode(root: Path) -> None:
+    environment = {"DEEPCVR_MODE": "production", "MODE": "development"}
+
+    assert load_settings(root=root, environ=environment).mode == "production"
+    assert load_settings(root=root, environ=environment, mode="development").mode == "development"
+    assert load_settings(root=root, environ={"MODE": "production"}).mode == "production"
+
+
+def test_a_servers_password_is_in_no_representation(root: Path) -> None:
+    environment = {"MYSQL_HOST": "db.example", "MYSQL_USER": "me", "MYSQL_PASSWORD": "open sesame"}
+    settings = load_settings(root=root, environ=environment)
+
+    assert settings.mysql.password == "open sesame"
+    assert settings.mysql.port == 3306
+    assert "sesame" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"MODE": "staging"}, "MODE is 'staging', expected development or production"),
+        ({"DATASET": "validation"}, "DATASET is 'validation', expected train or test"),
+        ({"MYSQL_HOST": "db"}, "MYSQL_HOST is set but MYSQL_USER is not"),
+        ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PORT": "70000"}, "MYSQL_PORT is '70000'"),
+        ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PORT": "x"}, "MYSQL_PORT is 'x'"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(root: Path, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(root=root, environ=environment)
+    assert caught.value.exit_code == 2
+
+
+def test_a_data_set_is_added_by_an_edit_of_pipeline_yml(declared: dict[str, Any], write: Write) -> None:
+    declared["data_sets"]["tiny"] = {
+        "archive": "tiny.tar.gz",
+        "members": {"sample": "tiny_samples.csv", "common_feature": "tiny_groups.csv"},
+    }
+    settings = load_settings(root=write(declared), environ={"DATASET": "tiny"})
+
+    assert settings.database == "deepcvr_development_tiny"
+    assert settings.archive_uri == "s3://deepcvr-data/development/tiny.tar.gz"
+    assert for_data_set(settings, "test").database == "deepcvr_development_test"
+
+
+def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """A change of one place of pipeline.yml."""
+
+    def apply(content: dict[str, Any]) -> None:
+        *folders, last = path.split(".")
+        for folder in folders:
+            content = content[folder]
+        if value is None:
+            del content[last]
+        else:
+            content[last] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("apply", "message"),
+    [
+        (change("source", None), "pipeline.yml: source is missing"),
+        (change("source.bucket", None), "pipeline.yml: source.bucket is missing"),
+        (
+            change("source.prefixes.development", 7),
+            "pipeline.yml: source.prefixes.development is missing or not a text",
+        ),
+        (change("databases.development", "x`; drop database mysql"), "databases.development is 'x`; drop"),
+        (change("databases.development", "{nothing}"), r"it may name \{mode\}, \{data_set\}"),
+        (change("databases.development", "{mode.__class__}"), "databases.development is"),
+        (change("data_sets.train.archive", "../train.tar.gz"), "data_sets.train.archive is '../train.tar.gz'"),
+        (change("data_sets.train.members.sample", "/etc/passwd"), "data_sets.train.members.sample is '/etc/passwd'"),
+        (change("data_sets.Train", {}), "a name under data_sets is 'Train'"),
+        (change("extract", []), "extract must list at least one step"),
+        (change("extract", [{"name": "x", "task": "os.system"}]), "step 1, task is 'os.system'"),
+        (change("extract", [{"task": "extract.download"}]), "step 1.name is missing"),
+    ],
+)
+def test_a_mistake_in_pipeline_yml_is_named_with_its_place(
+    declared: dict[str, Any], write: Write, apply: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    apply(declared)
+    with pytest.raises(SettingsError, match=message):
+        load_settings(root=write(declared), environ={})
+
+
+@pytest.mark.parametrize("text", ["a: [", "- just a list", "\xff"])
+def test_a_pipeline_yml_that_is_no_mapping_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pipeline.yml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError) as caught:
+        load_settings(root=tmp_path, environ={})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_copy_without_pipeline_yml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"pipeline\.yml is missing"):
+        load_settings(root=tmp_path, environ={})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("data_set", ["train", "test"])
+def test_profiles_yml_names_the_same_databases(root: Path, mode: str, data_set: str) -> None:
+    outputs = yaml.safe_load((root / "profiles.yml").read_text())["deepcvr"]["outputs"]
+    environment = {"DEEPCVR_MODE": mode}
+    schema = Environment(autoescape=False).from_string(outputs[data_set]["schema"]).render(env_var=environment.get)
+
+    assert schema.strip() == load_settings(root=root, environ={**environment, "DATASET": data_set}).database
