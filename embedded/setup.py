@@ -25,13 +25,13 @@ def main() -> int:
 def version_advice(version: "tuple[int, ...]") -> str:
     """Say in one line why this Python does not serve, and which one to use."""
     names = ["python3.%d" % minor for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]  # noqa: UP031
-    found = [
-        name
-        for name in names
-        if shutil.which(name) and subprocess.call([name, "-c", ""], stderr=subprocess.DEVNULL) == 0
-    ]  # noqa: S603
+    found = [name for name in names if shutil.which(name) and _runs(name)]
     advice = "run make PYTHON=%s" % found[0] if found else "install one and run make PYTHON=python3.11"  # noqa: UP031
     return "Python %d.%d does not serve, 3.11 to 3.13 does: %s" % (version[0], version[1], advice)  # noqa: UP031
+
+
+def _runs(name: str) -> bool:
+    return subprocess.call([name, "-c", ""], stderr=subprocess.DEVNULL) == 0  # noqa: S603 - a name of the list above
 
 
 if __name__ == "__main__":
