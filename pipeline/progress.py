@@ -45,9 +45,11 @@ class _Lines:
             return
         self._last = now
         rate = self._done / (now - self._begun)
-        of_total = f" of {quantity(self._total, self._unit)}" if self._total is not None else ""
-        left = f", {duration((self._total - self._done) / rate)} left" if self._total is not None and rate else ""
-        line = f"  {self._label}: {quantity(self._done, self._unit)}{of_total}, {quantity(rate, self._unit)}/s{left}"
+        done, left = quantity(self._done, self._unit), ""
+        if self._total is not None:
+            done = f"{done.removesuffix(' rows')} of {quantity(self._total, self._unit)}"
+            left = f", {duration((self._total - self._done) / rate)} left" if rate else ""
+        line = f"  {self._label}: {done}, {quantity(rate, self._unit)}/s{left}"
         print(line, file=self._stream, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from py4j.java_gateway import JavaGateway
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 _PACKAGES = ("pipeline", "spark_jobs")
@@ -48,8 +51,7 @@ def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSess
     if "JAVA_HOME" not in os.environ and java.is_dir():
         os.environ["JAVA_HOME"] = str(java)
     with tempfile.TemporaryDirectory(prefix="deepcvr-") as folder:
-        with _standard_error_to(log):
-            spark = _start(settings)
+        spark = _start(settings, log)
         try:
             spark.sparkContext.addPyFile(_zip_packages(settings.root, Path(folder)))
             yield spark
@@ -57,40 +59,38 @@ def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSess
             spark.stop()
 
 
-def _start(settings: Settings) -> SparkSession:
-    from pyspark import SparkConf  # noqa: PLC0415 - slow to import, and a load that is complete needs no Spark
+def _start(settings: Settings, log: Path | None) -> SparkSession:
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - slow to import, and not every run needs Spark
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    conf = SparkConf()
+    conf = SparkConf().setAppName("deepcvr explode")
     if settings.spark_master:
         conf.setMaster(settings.spark_master)
     master = conf.setIfMissing("spark.master", "local[*]").get("spark.master", "")
     defaults = _DEFAULTS | (_LOCAL_DEFAULTS if str(master).startswith("local") else {})
     for name, value in defaults.items():
         conf.setIfMissing(name, value)
-    return SparkSession.builder.appName("deepcvr explode").config(conf=conf).getOrCreate()
+    SparkContext(conf=conf, gateway=_start_jvm(conf, log))
+    return SparkSession.builder.getOrCreate()
 
 
-@contextmanager
-def _standard_error_to(log: Path | None) -> Iterator[None]:
-    """Let what is started meanwhile write its standard error to a file.
+def _start_jvm(conf: SparkConf, log: Path | None) -> JavaGateway | None:
+    """Start a JVM whose output goes to a file, and with it that of the Python workers that it starts.
 
-    The JVM prints warnings before any of its logging can be configured, and hands its standard error on to the
-    Python workers.
+    It prints warnings before any of its logging can be configured. None leaves it to Spark to start one, or to go on
+    with the one that this process has.
     """
-    if log is None:
-        yield
-        return
+    from pyspark import SparkContext  # noqa: PLC0415
+    from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
+
+    if log is None or SparkContext._gateway is not None:
+        return None
+    # Without a handler, what Spark's client logs of an interrupt would come between the lines of the command.
+    logging.getLogger().addHandler(logging.NullHandler())
     log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with log.open("wb") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with log.open("wb") as file:
+        streams = {"stdout": file, "stderr": file}
+        return launch_gateway(conf, popen_kwargs=streams)  # type: ignore[no-untyped-call]
 
 
 def _zip_packages(root: Path, folder: Path) -> str:
