@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import MysqlSettings
-from tests.integration.dbt.project import DATABASE, DbtProject, create_project
-from tests.integration.dbt.staged_data import Tables, generate_load, stage
+from tests.integration.dbt.project import DATABASE, STAGING, DbtProject, Published, create_project, expected_contents
+from tests.integration.dbt.staged_data import generate_load, stage
 
 
 @pytest.fixture(scope="session")
@@ -17,9 +17,20 @@ def project(mysql: MysqlSettings, root: Path, tmp_path_factory: pytest.TempPathF
     return create_project(tmp_path_factory.mktemp("dbt") / "root", root, mysql)
 
 
+@pytest.fixture(scope="session")
+def built(project: DbtProject, root: Path) -> Published:
+    """A load of a size that takes dbt long enough to be caught at work."""
+    load = generate_load(num_samples=2000, num_groups=60)
+    stage(project.mysql, DATABASE, load, root)
+    project.succeed("run")
+    return Published(load, expected_contents(load), project.schema())
+
+
 @pytest.fixture
-def load(project: DbtProject, root: Path) -> Tables:
-    """A complete load in staging, of which nothing has been built yet."""
-    tables = generate_load()
-    stage(project.mysql, DATABASE, tables, root)
-    return tables
+def published(project: DbtProject, built: Published, root: Path) -> Published:
+    """The load, staged and built. It is made again only if a test before this one left something else behind."""
+    if any(project.rows(table, database=STAGING) != sorted(rows) for table, rows in built.load.items()):
+        stage(project.mysql, DATABASE, built.load, root)
+    if project.schema() != built.schema or project.contents() != built.contents:
+        project.succeed("run")
+    return built

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,10 +10,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from dbt.cli.main import dbtRunner
+from dbt.contracts.results import NodeStatus, RunExecutionResult, RunResult
+
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings
+from tests.integration.dbt.staged_data import Tables
 
 DATABASE = "deepcvr_development_train"
+STAGING = f"{DATABASE}_staging"
+_SOUND = {NodeStatus.Success, NodeStatus.Pass}
 TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
 
 
@@ -51,14 +57,25 @@ class DbtProject:
 
     def succeed(self, *arguments: str) -> None:
         """Run dbt, which must succeed."""
-        succeeded, output = self.run(*arguments)
-        assert succeeded, output
+        unsound = {run.node.name: run.message for run in self._invoke(*arguments) if run.status not in _SOUND}
+        assert not unsound
 
     def failed_tests(self) -> set[str]:
-        """Names of the tests that fail or warn, without dbt's hash at the end of a long one."""
-        self.run("test")
-        results = json.loads((self.folder / "target/run_results.json").read_text())["results"]
-        return {result["unique_id"].split(".")[2] for result in results if result["status"] != "pass"}
+        """Names of the tests that fail or warn."""
+        return {run.node.name for run in self._invoke("test") if run.status not in _SOUND}
+
+    def _invoke(self, *arguments: str) -> Sequence[RunResult]:
+        """Run dbt inside this process, which saves its start."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            for name in ("MODE", "DEEPCVR_MODE", "MYSQL_HOST"):
+                patch.delenv(name, raising=False)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            outcome = dbtRunner().invoke(["--quiet", *arguments])
+        assert outcome.exception is None, outcome.exception
+        assert isinstance(outcome.result, RunExecutionResult)
+        return outcome.result.results
 
     def query(self, *statements: str, database: str = DATABASE) -> list[tuple[object, ...]]:
         """Rows of the last of some statements."""
@@ -72,9 +89,39 @@ class DbtProject:
         names = self.query("show full tables where table_type = 'BASE TABLE'")
         return {str(name): str(self.query(f"show create table `{name}`")[0][1]) for name, _ in names}
 
-    def rows(self, table: str) -> list[tuple[object, ...]]:
+    def rows(self, table: str, *, database: str = DATABASE) -> list[tuple[object, ...]]:
         """All rows of a table, sorted."""
-        return sorted(self.query(f"select * from `{table}`"))
+        return sorted(self.query(f"select * from `{table}`", database=database))
+
+    def contents(self) -> dict[str, list[tuple[object, ...]]]:
+        """All rows of the four tables, sorted."""
+        return {table: self.rows(table) for table in TABLES}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A load that was staged and built.
+
+    Attributes:
+        load: rows per staging table.
+        contents: rows per published table.
+        schema: definition of each table in the database.
+    """
+
+    load: Tables
+    contents: dict[str, list[tuple[object, ...]]]
+    schema: dict[str, str]
+
+
+def expected_contents(load: Tables) -> dict[str, list[tuple[object, ...]]]:
+    """What the four tables must hold of a load."""
+    structures = load["sample_feature"] + load["common_feature_group"]
+    return {
+        "sample": sorted(row[:4] for row in load["sample"]),
+        "feature": sorted({(row[2], row[1]) for row in structures}),
+        "sample_feature": sorted((row[0], row[2], row[3]) for row in load["sample_feature"]),
+        "common_feature_group": sorted((row[0], row[2], row[3]) for row in load["common_feature_group"]),
+    }
 
 
 def create_project(folder: Path, root: Path, mysql: MysqlSettings) -> DbtProject:
@@ -93,8 +140,3 @@ def create_project(folder: Path, root: Path, mysql: MysqlSettings) -> DbtProject
             "MYSQL_PASSWORD": mysql.password,
         }
     return DbtProject(folder, mysql, environment)
-
-
-def columns_of(rows: Sequence[tuple[object, ...]], *positions: int) -> list[tuple[object, ...]]:
-    """Some columns of rows, sorted."""
-    return sorted(tuple(row[position] for position in positions) for row in rows)

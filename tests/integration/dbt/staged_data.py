@@ -32,7 +32,10 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
     """Rows per staging table: samples that share common feature groups, with labels and features as the source has."""
     chance = random.Random(seed)
     groups = [f"{chance.getrandbits(64):016x}" for _ in range(num_groups)]
-    sample, common_feature, sample_feature, common_feature_group = [], [], [], []
+    sample: list[Row] = []
+    common_feature: list[Row] = []
+    sample_feature: list[Row] = []
+    common_feature_group: list[Row] = []
     for number in range(num_samples):
         structures = list(_structures("sample", chance))
         labels = chance.choices([(0, 0), (1, 0), (1, 1), (0, 1)], weights=[80, 12, 6, 2])[0]
@@ -45,7 +48,7 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
         common_feature_group += [(group, *structure) for structure in structures]
     now = datetime.now(UTC).replace(tzinfo=None)
     archive = "s3://deepcvr-data/development/taobao_train.tar.gz"
-    members: list[tuple[str, str, list[Row], list[Row]]] = [
+    members = [
         ("sample_skeleton_train.csv", "a" * 64, sample, sample_feature),
         ("common_features_train.csv", "b" * 64, common_feature, common_feature_group),
     ]

@@ -11,24 +11,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from tests.integration.dbt.project import DATABASE, TABLES, DbtProject, columns_of
-from tests.integration.dbt.staged_data import Tables, generate_load, stage
-
-STAGING = f"{DATABASE}_staging"
-
-
-def contents(project: DbtProject) -> dict[str, list[tuple[object, ...]]]:
-    return {table: project.rows(table) for table in TABLES}
-
-
-def expected_contents(load: Tables) -> dict[str, list[tuple[object, ...]]]:
-    structures = load["sample_feature"] + load["common_feature_group"]
-    return {
-        "sample": columns_of(load["sample"], 0, 1, 2, 3),
-        "feature": sorted({(row[2], row[1]) for row in structures}),
-        "sample_feature": columns_of(load["sample_feature"], 0, 2, 3),
-        "common_feature_group": columns_of(load["common_feature_group"], 0, 2, 3),
-    }
+from tests.integration.dbt.project import DATABASE, STAGING, TABLES, DbtProject, Published, expected_contents
+from tests.integration.dbt.staged_data import generate_load, stage
 
 
 def keys_of(schema: dict[str, str]) -> dict[str, str]:
@@ -36,21 +20,22 @@ def keys_of(schema: dict[str, str]) -> dict[str, str]:
     return {table: re.sub(r"__old_\d+", "", schema[table]) for table in TABLES}
 
 
-def test_every_way_of_building_ends_in_the_same_tables_and_schema(project: DbtProject, load: Tables) -> None:
+def test_every_way_of_building_ends_in_the_same_tables_and_schema(project: DbtProject, root: Path) -> None:
+    load = generate_load(num_samples=300, num_groups=12)
+    stage(project.mysql, DATABASE, load, root)
     project.succeed("run")
     schema = project.schema()
     assert set(schema) == {*TABLES, "feature_field"}
-    assert contents(project) == expected_contents(load)
+    assert project.contents() == expected_contents(load)
     for arguments in (["run"], ["run", "-s", "sample"], ["run", "-s", "feature+"], ["build", "--full-refresh"]):
         project.succeed(*arguments)
         assert {**project.schema(), "feature_field": schema["feature_field"]} == schema, arguments
-        assert contents(project) == expected_contents(load), arguments
+        assert project.contents() == expected_contents(load), arguments
 
 
-def test_the_database_enforces_what_the_contracts_declare(project: DbtProject, load: Tables) -> None:
-    project.succeed("run")
-    sample_id, feature_id, _ = project.rows("sample_feature")[0]
-    (group, *_), *_ = load["common_feature"]
+def test_the_database_enforces_what_the_contracts_declare(project: DbtProject, published: Published) -> None:
+    sample_id, feature_id, _ = published.contents["sample_feature"][0]
+    group, _, _ = published.contents["common_feature_group"][0]
     for statement in (
         f"insert into sample select * from sample where sample_id = {sample_id}",
         f"update sample set click_label = 2 where sample_id = {sample_id}",
@@ -65,19 +50,14 @@ def test_the_database_enforces_what_the_contracts_declare(project: DbtProject, l
     ):
         with pytest.raises(pymysql.err.MySQLError):
             project.query(statement)
-    assert contents(project) == expected_contents(load)
+    assert project.contents() == published.contents
 
 
-# Each table or view is caught as the build makes it, and dbt is killed there.
+# dbt is killed as soon as this table is there: at the first fill, the first swap, a later fill and a swap of a parent.
 @pytest.mark.parametrize("moment", ["sample__next", "feature__old_1", "sample_feature__next", "sample__old_1"])
 def test_a_killed_run_leaves_the_old_tables_whole_and_the_next_one_succeeds(
-    project: DbtProject, root: Path, moment: str
+    project: DbtProject, published: Published, moment: str
 ) -> None:
-    load = generate_load(num_samples=3000, num_groups=100)
-    stage(project.mysql, DATABASE, load, root)
-    project.succeed("run")
-    schema = project.schema()
-
     process = project.start("run")
     while process.poll() is None and not project.query(f"show tables like '{moment}'"):
         time.sleep(0.001)
@@ -85,16 +65,15 @@ def test_a_killed_run_leaves_the_old_tables_whole_and_the_next_one_succeeds(
     output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, f"{moment} was never there: {output}"
 
-    assert keys_of(project.schema()) == keys_of(schema)
-    assert contents(project) == expected_contents(load)
+    assert keys_of(project.schema()) == keys_of(published.schema)
+    assert project.contents() == published.contents
     project.succeed("run")
-    assert project.schema() == schema
-    assert contents(project) == expected_contents(load)
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
 
 
-def test_a_reader_sees_whole_tables_at_every_moment_of_a_build(project: DbtProject, load: Tables) -> None:
-    project.succeed("run")
-    expected = {table: len(rows) for table, rows in expected_contents(load).items()}
+def test_a_reader_sees_whole_tables_at_every_moment_of_a_build(project: DbtProject, published: Published) -> None:
+    expected = {table: len(rows) for table, rows in published.contents.items()}
     seen: list[dict[str, int]] = []
     errors: list[Exception] = []
     ended = threading.Event()
@@ -116,31 +95,28 @@ def test_a_reader_sees_whole_tables_at_every_moment_of_a_build(project: DbtProje
     assert all(counts == expected for counts in seen)
 
 
-def test_an_orphan_stops_the_publication_of_its_table(project: DbtProject, load: Tables) -> None:
-    project.succeed("run")
-    schema, before = project.schema(), project.rows("sample_feature")
+def test_an_orphan_stops_the_publication_of_its_table(project: DbtProject, published: Published) -> None:
+    orphans = [row for row in published.load["sample"] if row[0] in (7, 8)]
     project.query("delete from sample where sample_id in (7, 8)", database=STAGING)
 
     succeeded, output = project.run("run")
 
     assert not succeeded
-    assert "2 values of sample_id are not in `deepcvr_development_train`.`sample`, the first of them 7, 8" in output
+    assert f"2 values of sample_id are not in `{DATABASE}`.`sample`, the first of them 7, 8" in output
     assert "dbt run -s sample+" in output
-    assert project.rows("sample_feature") == before
-    assert keys_of(project.schema()) == keys_of(schema)
+    assert project.rows("sample_feature") == published.contents["sample_feature"]
+    assert keys_of(project.schema()) == keys_of(published.schema)
+    # The published structures of the two keep their parents.
     assert project.query("select count(*) from sample__old_1 where sample_id in (7, 8)") == [(2,)]
 
-    row = next(row for row in load["sample"] if row[0] == 7)
-    project.query(f"insert into sample values {row}", f"insert into sample values {(8, *row[1:])}", database=STAGING)
+    project.query(*(f"insert into sample values {row}" for row in orphans), database=STAGING)
     project.succeed("run")
-    assert project.schema() == schema
+    assert project.schema() == published.schema
 
 
-def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtProject, load: Tables) -> None:
-    project.succeed("run")
-    before = contents(project)
-    (group, name, feature_id, _), *_ = load["common_feature_group"]
-    sample_id = load["sample"][0][0]
+def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtProject, published: Published) -> None:
+    sample_id, *_ = published.load["sample"][0]
+    _, name, feature_id, _ = published.load["common_feature_group"][0]
     project.query(f"insert into sample_feature values ({sample_id}, '205', {feature_id}, '1.0')", database=STAGING)
 
     succeeded, output = project.run("run")
@@ -148,18 +124,16 @@ def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtPro
     assert not succeeded
     assert f"1 values of feature_id have more than one feature_name in staging: feature_id {feature_id} " in output
     assert f"stands under {name} and 205" in output
-    assert group
-    assert contents(project) == before
+    assert project.contents() == published.contents
 
 
-def test_a_load_that_is_not_complete_is_refused(project: DbtProject, load: Tables) -> None:
-    assert load
-    project.query("update load_partition set state = 'planned' where partition_number > 0", database=STAGING)
+def test_a_load_that_is_not_complete_is_refused(project: DbtProject, published: Published) -> None:
+    project.query("update load_partition set state = 'planned' where partition_number > 17", database=STAGING)
     succeeded, output = project.run("run")
     assert not succeeded
-    assert "The load of train in development mode is not complete: 2 of 4 partitions are missing" in output
+    assert "The load of train in development mode is not complete: 2 of 21 partitions are missing" in output
     assert "To finish it, run `make extract`" in output
-    assert project.schema() == {}
+    assert project.schema() == published.schema
 
 
 def test_staging_that_is_not_there_is_named_with_the_remedy(project: DbtProject) -> None:

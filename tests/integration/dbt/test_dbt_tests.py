@@ -1,0 +1,173 @@
+"""The tests of the dbt project: each planted defect makes exactly the named ones fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.dbt.project import STAGING, DbtProject, Published
+
+RESTORE_STRUCTURES = f"insert ignore into {{0}} select {{1}}, feature_id, feature_value from {STAGING}.{{0}}"
+RESTORE_SAMPLE_FEATURE = RESTORE_STRUCTURES.format("sample_feature", "sample_id")
+RESTORE_GROUP = RESTORE_STRUCTURES.format("common_feature_group", "common_feature_index")
+SKELETON = "source_file = 'sample_skeleton_train.csv' and partition_number = 0"
+
+VALUE_TYPE = "varchar(24) character set ascii collate ascii_bin"
+
+# What is wrong, the statement that plants it, the one that takes it away, and the tests that see it.
+DEFECTS = [
+    (
+        "foreign key dropped",
+        "alter table sample_feature drop foreign key sample_feature_ibfk_2",
+        (
+            "alter table sample_feature add constraint sample_feature_ibfk_2 foreign key (feature_id)"
+            " references feature (feature_id)"
+        ),
+        {"contract_is_enforced_sample_feature_"},
+    ),
+    (
+        "index dropped",
+        "alter table sample drop index common_feature_index",
+        "alter table sample add index common_feature_index (common_feature_index)",
+        {"contract_is_enforced_sample_"},
+    ),
+    (
+        "column that may be null",
+        f"alter table common_feature_group modify feature_value {VALUE_TYPE}",
+        f"alter table common_feature_group modify feature_value {VALUE_TYPE} not null",
+        {"contract_is_enforced_common_feature_group_"},
+    ),
+    (
+        "key that ignores case",
+        "alter table feature modify feature_name varchar(16) character set ascii collate ascii_general_ci not null",
+        "alter table feature modify feature_name varchar(16) character set ascii collate ascii_bin not null",
+        {"contract_is_enforced_feature_"},
+    ),
+    (
+        "row of an impression lost",
+        "delete from sample_feature where sample_id = 7 and feature_id between 9351665 and 9351724",
+        RESTORE_SAMPLE_FEATURE,
+        {"assert_num_features_match_sample_feature", "assert_structures_reach_sample_feature"},
+    ),
+    (
+        "row of a common group lost",
+        "delete from common_feature_group where feature_id = 3438658 limit 1",
+        RESTORE_GROUP,
+        {"assert_num_features_match_common_feature_group", "assert_structures_reach_common_feature_group"},
+    ),
+    (
+        "value changed",
+        "update sample_feature set feature_value = '9.9' where sample_id = 7 order by feature_id limit 1",
+        "delete from sample_feature where feature_value = '9.9'; " + RESTORE_SAMPLE_FEATURE,
+        {"assert_structures_reach_sample_feature"},
+    ),
+    (
+        "label changed",
+        "update sample set click_label = 1 - click_label where sample_id = 7",
+        "update sample set click_label = 1 - click_label where sample_id = 7",
+        {"assert_samples_reach_sample"},
+    ),
+    (
+        "sample of a group that is not there",
+        "update sample set common_feature_index = reverse(common_feature_index) where sample_id = 7",
+        "update sample set common_feature_index = reverse(common_feature_index) where sample_id = 7",
+        {"assert_samples_reach_sample", "assert_every_sample_has_its_common_group"},
+    ),
+    (
+        "feature under another name than in staging",
+        "update feature set feature_name = '206' where feature_name = '205' order by feature_id limit 1",
+        "update feature set feature_name = '205' where feature_id between 4186222 and 4186281",
+        {"assert_feature_has_one_name"},
+    ),
+    (
+        "feature that nothing has",
+        "insert into feature values (5000000, '205')",
+        "delete from feature where feature_id = 5000000",
+        {"assert_every_feature_occurs"},
+    ),
+    (
+        "line of the file that was never planned",
+        f"update {STAGING}.asset set num_rows = num_rows + 1 where uri like '%#sample%'",
+        f"update {STAGING}.asset set num_rows = num_rows - 1 where uri like '%#sample%'",
+        {"assert_load_covers_its_files"},
+    ),
+    (
+        "line that is neither row nor reject",
+        (
+            f"update {STAGING}.load_partition set num_lines = num_lines + 1 where {SKELETON};"
+            f" update {STAGING}.asset set num_rows = num_rows + 1 where uri like '%#sample%'"
+        ),
+        (
+            f"update {STAGING}.load_partition set num_lines = num_lines - 1 where {SKELETON};"
+            f" update {STAGING}.asset set num_rows = num_rows - 1 where uri like '%#sample%'"
+        ),
+        {"assert_lines_are_rows_or_rejects"},
+    ),
+    (
+        "reject that the load did not count",
+        f"insert into {STAGING}.rejected_record values ('sample_skeleton_train.csv', 1, 0, 'label', '1,2,3')",
+        f"delete from {STAGING}.rejected_record",
+        {"assert_rejects_are_recorded", "assert_no_record_is_rejected"},
+    ),
+    (
+        "more rejects than the share allows",
+        (
+            f"update {STAGING}.load_partition set num_lines = num_lines + 9, num_rejects = 9 where {SKELETON};"
+            f" update {STAGING}.asset set num_rows = num_rows + 9 where uri like '%#sample%';"
+            f" insert into {STAGING}.rejected_record select 'sample_skeleton_train.csv', sample_id, 0, 'label', '1'"
+            f" from {STAGING}.sample where sample_id < 10"
+        ),
+        (
+            f"update {STAGING}.load_partition set num_lines = num_lines - 9, num_rejects = 0 where {SKELETON};"
+            f" update {STAGING}.asset set num_rows = num_rows - 9 where uri like '%#sample%';"
+            f" delete from {STAGING}.rejected_record"
+        ),
+        {"assert_few_records_are_rejected", "assert_no_record_is_rejected"},
+    ),
+    (
+        "num_features that are right in sum alone",
+        f"update {STAGING}.sample set num_features = num_features + if(sample_id = 7, 1, -1) where sample_id in (7, 8)",
+        f"update {STAGING}.sample set num_features = num_features - if(sample_id = 7, 1, -1) where sample_id in (7, 8)",
+        {"assert_num_features_match_sample_feature"},
+    ),
+    (
+        "structures that the load did not count",
+        f"update {STAGING}.load_partition set num_structures = num_structures - 1 where {SKELETON}",
+        f"update {STAGING}.load_partition set num_structures = num_structures + 1 where {SKELETON}",
+        {"assert_staged_rows_match_load", "assert_structures_reach_sample_feature"},
+    ),
+]
+
+
+def test_a_sound_build_passes_every_test(project: DbtProject, published: Published) -> None:
+    assert published
+    assert project.failed_tests() == set()
+
+
+@pytest.mark.parametrize(("plant", "restore", "seen"), [pytest.param(*d[1:], id=d[0]) for d in DEFECTS])
+def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
+    project: DbtProject, published: Published, plant: str, restore: str, seen: set[str]
+) -> None:
+    project.query(*plant.split(";"))
+    failed = project.failed_tests()
+    project.query(*restore.split(";"))
+    assert failed == seen
+    assert project.contents() == published.contents
+
+
+def test_orphan_samples_fail_where_the_severity_says_so(project: DbtProject, published: Published) -> None:
+    statement = "update sample set common_feature_index = reverse(common_feature_index) where sample_id = 7"
+    project.query(statement)
+    arguments = ("-s", "assert_every_sample_has_its_common_group")
+    assert project.run("test", *arguments)[0]
+    assert not project.run("test", *arguments, "--vars", "{orphan_sample_severity: error}")[0]
+    project.query(statement)
+    assert project.contents() == published.contents
+
+
+def test_every_test_has_a_defect_that_it_sees(project: DbtProject) -> None:
+    succeeded, output = project.run("ls", "--resource-type", "test", "--output", "name", "--quiet")
+    assert succeeded
+    seen = set().union(*(defect[3] for defect in DEFECTS))
+    # dbt's own generic tests are tested by dbt.
+    own = {name for name in output.split() if name.startswith(("assert_", "contract_is_enforced_"))}
+    assert own - seen == set()
