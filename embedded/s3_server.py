@@ -41,7 +41,7 @@ _START_SECONDS = 60
 _START_TRIES = 3
 _ROOM_TO_RUN = 1_000_000_000  # beside the 0.5 GB at which the server stops taking data
 # The volume server closes its files within a second of SIGTERM; what keeps the process after that is idle waiting.
-_STOP_SECONDS = 3
+_STOP_SECONDS = 2
 _PARTS = ("master", "volume", "filer", "s3")
 
 
