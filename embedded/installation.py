@@ -141,11 +141,13 @@ def _make_environment(environment: Path) -> None:
         raise ServiceError("this Python has no module venv: install the whole Python (on Debian, the package python3)")
     environment.mkdir()
     (environment / _MARKER).touch()
+    # Not the environment's own Python, which make finds while the environment is active.
+    python = os.path.realpath(sys.executable)
     if importlib.util.find_spec("ensurepip") is not None:
-        _run([sys.executable, "-m", "venv", str(environment)], "make a virtual environment")
+        _run([python, "-m", "venv", str(environment)], "make a virtual environment")
         return
     # Debian and Ubuntu keep ensurepip in python3-venv; the same pip can be had without installing that.
-    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)], "make a virtual environment")
+    _run([python, "-m", "venv", "--without-pip", str(environment)], "make a virtual environment")
     with programs.work_folder(environment / "pip-packages") as folder:
         wheels = _unpack_pip(folder)
         pip = next(wheel for wheel in wheels if wheel.name.startswith("pip-"))
