@@ -22,6 +22,8 @@ from embedded import apt, programs
 from embedded.processes import folder_size, lock, private_folder, require_free_space
 from pipeline.errors import ServiceError, SettingsError
 
+# Not the environment's own Python, which make finds while the environment is active, and which may be removed here.
+_PYTHON = os.path.realpath(sys.executable)
 _MARKER = "made-by-make-setup"
 _STAMP = "requirements-stamp"
 _ROOM_FOR_PACKAGES = 3_000_000_000
@@ -126,7 +128,7 @@ def _announced(what: str) -> Iterator[list[str]]:
 
 def _interpreter(environment: Path) -> list[str]:
     """Give what the environment is bound to: its own place, and the Python that it was made with."""
-    return [str(environment.resolve()), sys.version.split()[0], os.path.realpath(sys.executable)]
+    return [str(environment.resolve()), sys.version.split()[0], _PYTHON]
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -141,13 +143,11 @@ def _make_environment(environment: Path) -> None:
         raise ServiceError("this Python has no module venv: install the whole Python (on Debian, the package python3)")
     environment.mkdir()
     (environment / _MARKER).touch()
-    # Not the environment's own Python, which make finds while the environment is active.
-    python = os.path.realpath(sys.executable)
     if importlib.util.find_spec("ensurepip") is not None:
-        _run([python, "-m", "venv", str(environment)], "make a virtual environment")
+        _run([_PYTHON, "-m", "venv", str(environment)], "make a virtual environment")
         return
     # Debian and Ubuntu keep ensurepip in python3-venv; the same pip can be had without installing that.
-    _run([python, "-m", "venv", "--without-pip", str(environment)], "make a virtual environment")
+    _run([_PYTHON, "-m", "venv", "--without-pip", str(environment)], "make a virtual environment")
     with programs.work_folder(environment / "pip-packages") as folder:
         wheels = _unpack_pip(folder)
         pip = next(wheel for wheel in wheels if wheel.name.startswith("pip-"))

@@ -14,6 +14,8 @@ from embedded.installation import install, install_packages
 from embedded.setup import version_advice
 from pipeline.errors import ServiceError, SettingsError
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 @pytest.fixture
 def pip_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -86,6 +88,21 @@ def test_an_environment_that_has_moved_is_made_anew(tmp_path: Path, requirements
     assert len(pip_runs) == 2
 
 
+def test_an_environment_is_made_anew_by_its_own_python(tmp_path: Path, requirements: Path) -> None:
+    requirements.write_text("")
+    install_packages(tmp_path / ".venv", requirements)
+    (tmp_path / ".venv" / "requirements-stamp").unlink()
+    code = (
+        "from pathlib import Path; from embedded.installation import install_packages;"
+        "install_packages(Path('.venv'), Path('requirements.txt'))"
+    )
+    subprocess.run(
+        [tmp_path / ".venv" / "bin" / "python", "-c", code],
+        cwd=tmp_path, check=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (tmp_path / ".venv" / "requirements-stamp").exists()
+
+
 def test_an_environment_of_somebody_else_is_left_alone(tmp_path: Path, requirements: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "precious").touch()
@@ -136,7 +153,7 @@ def test_set_up_needs_nothing_but_the_standard_library() -> None:
     code = "import embedded.installation, embedded.setup, sys; print(*sorted(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-S", "-c", code],
-        cwd=Path(__file__).resolve().parents[3], capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=True,
         env={"PATH": os.environ["PATH"]},
     )  # fmt: skip
     loaded = {name.split(".")[0] for name in result.stdout.split()}
