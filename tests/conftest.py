@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from embedded.mysql_server import Sizes, TcpOptions, start_mysql, stop_mysql
 from embedded.programs import Kind, provide_mysql_program
 from embedded.s3_server import S3Server, start_s3, stop_s3
 from pipeline.settings import MysqlSettings
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,10 +61,3 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     base = tmp_path_factory.mktemp("s3")
     yield start_s3(base)
     stop_s3(base)
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nothing listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -42,11 +42,18 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 
 @pytest.fixture(scope="session")
-def shell(project: Path) -> Shell:
+def typed() -> list[str]:
+    """The lines that the tests have typed so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def shell(project: Path, typed: list[str]) -> Shell:
     """Runs a line as a person types it at the project's root."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _NAMES}
 
     def run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        typed.append(line)
         return subprocess.run(
             ["bash", "-c", line],
             cwd=project,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from pymysql.cursors import SSCursor
 
 from pipeline.settings import MysqlSettings
 from tests.end_to_end.conftest import Shell
+from tests.ports import free_port
 
 Row = tuple[object, ...]
 
@@ -177,7 +182,49 @@ def test_an_extract_with_nothing_to_do_needs_no_spark(shell: Shell) -> None:
     assert printed.count("skipped") == 3
 
 
-@pytest.mark.parametrize("command", [".venv/bin/python -m extract --help", ".venv/bin/dbt --version", "make"])
+def test_the_documentation_is_served_with_its_lineage(shell: Shell) -> None:
+    port = free_port()
+    serve = f"{ACTIVATE}; dbt docs generate && (dbt docs serve --no-browser --port {port} & echo $! > serve.pid; wait)"
+    with ThreadPoolExecutor() as pool:
+        served = pool.submit(shell, serve)
+        try:
+            manifest = fetch(f"http://127.0.0.1:{port}/manifest.json", seconds=60)
+            page = fetch(f"http://127.0.0.1:{port}/", seconds=10)
+        finally:
+            shell("kill $(cat serve.pid)")
+        served.result()
+
+    assert b"<html" in page
+    nodes = json.loads(manifest)["nodes"]
+    lineage = json.loads(manifest)["parent_map"]
+    assert nodes["model.deepcvr.sample_feature"]["description"].startswith("One row per ")
+    assert lineage["model.deepcvr.stg_sample_feature"] == ["source.deepcvr.staging.sample_feature"]
+    assert "model.deepcvr.stg_sample_feature" in lineage["model.deepcvr.sample_feature"]
+
+
+def fetch(url: str, *, seconds: float) -> bytes:
+    """Read a page of a server that may still be starting."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                content: bytes = answer.read()
+                return content
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make",
+        "make status",
+        f"{ACTIVATE}; python -m extract --help",
+        f"{ACTIVATE}; python -m embedded fill --scale 0.001",
+    ],
+)
 def test_the_other_commands_answer(shell: Shell, command: str) -> None:
     assert succeed(shell, command)
 
@@ -188,3 +235,16 @@ def test_make_down_stops_what_make_up_started(shell: Shell) -> None:
     printed = succeed(shell, "make status")
 
     assert "not running" in printed
+
+
+def test_every_command_of_the_readme_has_been_typed(root: Path, typed: list[str]) -> None:
+    if len(typed) < 10:
+        pytest.skip("the tests before this one were not all run")
+    blocks = re.findall(r"^```sh\n(.*?)^```", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    commands = {command.strip() for line in lines if line for command in line.split("&&")}
+    typed_commands = {part.strip(" ()") for line in typed for part in re.split("&&|;|&", line)}
+    not_typed = {command for command in commands if not any(part.startswith(command) for part in typed_commands)}
+
+    assert len(commands) > 8
+    assert not_typed == {"make test"}  # which runs this test

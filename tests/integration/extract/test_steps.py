@@ -19,7 +19,7 @@ from extract import steps
 from pipeline.errors import ArchiveError, DatabaseError, PipelineError
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings, Settings, load_settings
-from tests.conftest import free_port
+from tests.ports import free_port
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import proxy_to
 from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of
