@@ -1,0 +1,111 @@
+"""`python -m benchmarks`: measure every stage of the pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedded.programs import Kind
+from pipeline.cli import run_command
+from pipeline.errors import PipelineError, UsageError
+
+_SERVERS: dict[str, tuple[Kind, ...]] = {"mysql": ("mysql",), "mariadb": ("mariadb",), "both": ("mysql", "mariadb")}
+
+_DESCRIPTION = """\
+Measure every stage of the pipeline on generated train data, against a bare way of doing the same, and print a table of
+times, rates and ratios beside the figures that the project wants to reach.
+
+It runs the project's own commands in a copy of the project, on MySQL and S3 servers of its own, all in
+.embedded/bench/work. Your servers, databases and data are not touched, and nothing is left at the end or after Ctrl-C.
+"""
+
+_EPILOG = """\
+stages:
+  unpack                         the archive; ratio to Python's own tarfile
+  explode to a null sink         the Spark job's explode after start-up, landing nothing; ratio to the published
+                                 pipeline's method (a grouped-map pandas UDF), measured on a slice of the rows
+  staging load                   extract --step explode; ratio to LOAD DATA LOCAL of the same rows as prepared text
+                                 by two connections into the same tables
+  dbt run, dbt test              ratios to the staging load and to dbt run
+  whole job after the download   unpack + staging load + dbt run + dbt test, each as a command; ratio to LOAD DATA
+                                 LOCAL of prepared text by two connections into the four keyed tables
+  peak memory of extract         of the command and all processes below it (PSS, sampled every second); the MySQL and S3
+                                 servers are not among them
+  make extract, nothing to do    when everything has been loaded already
+
+Results are also written to benchmarks/results/<scale>-<server>.json. Where that folder holds a run at a tenth of the
+scale, the growth of each stage is shown too.
+
+examples:
+  python -m benchmarks                              0.1 % of train on MySQL: about two minutes
+  SCALE=0.01 SERVER=both make bench                 1 % on MySQL and on MariaDB
+  nice python -m benchmarks --scale 0.1             10 %: needs about 40 GB of disk
+
+exit codes: 0 measured, whether the figures were reached or not; 1 a stage failed; 2 a mistake in the call;
+130 interrupted
+"""
+
+
+class Interrupted(PipelineError):
+    """The run was ended from outside."""
+
+    exit_code = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program; the process's own by default.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return run_command(lambda: _measure(options), verbose=options.verbose)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--scale", metavar="SHARE", help="share of the full size of train (default: SCALE, or 0.001)")
+    parser.add_argument("--server", metavar="NAME", help="mysql, mariadb or both (default: SERVER, or mysql)")
+    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _measure(options: argparse.Namespace) -> None:
+    scale = _scale(options.scale or os.environ.get("SCALE") or "0.001")
+    kinds = _kinds(options.server or os.environ.get("SERVER") or "mysql")
+    from benchmarks.run import measure_all  # noqa: PLC0415 - a mistake in the call needs none of it
+
+    try:
+        measure_all(Path(__file__).resolve().parents[1], scale, kinds)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: its servers are stopped and its folder is gone; it starts anew") from None
+
+
+def _scale(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"SCALE is {text!r}, expected a share of the full size such as 0.01") from None
+
+
+def _kinds(name: str) -> tuple[Kind, ...]:
+    if name not in _SERVERS:
+        raise UsageError(f"SERVER is {name!r}, expected {', '.join(_SERVERS)}")
+    return _SERVERS[name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

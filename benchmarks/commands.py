@@ -1,0 +1,121 @@
+"""Running a command of the project as a person does, with its time and the memory of all its processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+
+# A sample costs the kernel about 20 ms of work, on pages that the measured processes use.
+_SECONDS_BETWEEN_SAMPLES = 1.0
+_STOP_SECONDS = 20
+_PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has succeeded.
+
+    Attributes:
+        seconds: how long it took, its own start-up included.
+        output: what it printed.
+        peak_bytes: the most memory that it and all processes below it held at one time.
+    """
+
+    seconds: float
+    output: str
+    peak_bytes: int
+
+
+def run(command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str]) -> Finished:
+    """Run a command to its end.
+
+    Raises:
+        PipelineError: it failed; the message has the end of what it printed.
+    """
+    begun = time.monotonic()
+    with _started(command, folder, environment) as process, _sampled(process.pid) as samples:
+        output, _ = process.communicate()
+        seconds = time.monotonic() - begun
+    if process.returncode != 0:
+        name = " ".join(map(str, command))
+        raise PipelineError(f"{name} failed in {folder}: {' '.join(output.split())[-500:]}")
+    return Finished(seconds, output, max(samples, default=0))
+
+
+@contextmanager
+def _started(
+    command: Sequence[str | Path], folder: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command in a process group of its own, of which nothing is left at the end."""
+    process = subprocess.Popen(  # noqa: S603 - the project's own commands
+        list(command),
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def _sampled(pid: int) -> Iterator[list[int]]:
+    """Collect the memory of a process and those below it, now and then, until the block ends."""
+    samples: list[int] = []
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_SAMPLES):
+            samples.append(sum(map(memory_of, process_tree(pid))))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+
+
+def process_tree(pid: int) -> list[int]:
+    """Give a process and all those below it."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # The parent is the second word behind the program's name, which may hold spaces and brackets.
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    tree = [pid]
+    for member in tree:
+        tree.extend(children.get(member, []))
+    return tree
+
+
+def memory_of(pid: int) -> int:
+    """Give the memory of a process in bytes, its share of shared pages included (PSS); 0 where it has ended."""
+    try:
+        found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_bytes())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
