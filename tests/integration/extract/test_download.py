@@ -24,9 +24,9 @@ from extract.download import download, forget, landed
 from extract.landing import ArchiveManifest, read_manifest
 from extract.s3 import RemoteObject, client_config, look_at, s3_errors
 from pipeline.errors import PipelineError, SettingsError, SourceError
-from tests.ports import free_port
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, proxy_to
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -19,9 +19,9 @@ from extract import steps
 from pipeline.errors import ArchiveError, DatabaseError, PipelineError
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings, Settings, load_settings
-from tests.ports import free_port
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import proxy_to
+from tests.ports import free_port
 from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of
 
 SAMPLES = b"1,0,0,bacff91692951881,1,301\x029351665\x031.0\n" * 5_000
