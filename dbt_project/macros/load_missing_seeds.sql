@@ -3,7 +3,7 @@
     read a CSV; but an analysis is text in the graph, so analyses/<seed>_rows.sql is a link to the CSV of the seed.
 -#}
 {% macro load_missing_seeds() %}
-    {%- if execute and flags.WHICH not in ('seed', 'build') -%}
+    {%- if execute and flags.WHICH in ('run', 'test', 'retry') -%}
         {%- for seed in graph.nodes.values() if seed.resource_type == 'seed' -%}
             {%- set relation = api.Relation.create(schema=seed.schema, identifier=seed.alias) -%}
             {%- if not table_kind(relation) -%}

@@ -25,9 +25,9 @@
 {% endmacro %}
 
 
-{#- `dbt test` and `dbt seed` run the same hooks and build no table of ours. -#}
+{#- `dbt test` and `dbt seed` run the same hooks, and `dbt compile` and `dbt docs generate` render them. -#}
 {% macro builds_models() %}
-    {{ return(flags.WHICH not in ('test', 'seed', 'snapshot')) }}
+    {{ return(flags.WHICH in ('run', 'build', 'retry')) }}
 {% endmacro %}
 
 

@@ -59,7 +59,7 @@ final as (
         fields.meaning,
         structure_counts.num_features,
         structure_counts.num_structures,
-        structure_counts.num_rows / row_counts.num_rows as coverage,
+        cast(structure_counts.num_rows as double) / row_counts.num_rows as coverage,
         structure_counts.min_value,
         structure_counts.max_value
     from structure_counts

@@ -24,7 +24,7 @@ final as (
             else 'conversion without click'
         end as response,
         num_samples,
-        num_samples / sum(num_samples) over () as share
+        cast(num_samples as double) / sum(num_samples) over () as share
     from strata
 )
 

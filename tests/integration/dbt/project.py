@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from dbt.cli.main import dbtRunner
-from dbt.contracts.results import NodeStatus, RunExecutionResult, RunResult
+from dbt.contracts.results import RunExecutionResult, RunResult, RunStatus, TestStatus
 
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings
@@ -20,7 +20,7 @@ from tests.integration.dbt.staged_data import Tables
 
 DATABASE = "deepcvr_development_train"
 STAGING = f"{DATABASE}_staging"
-_SOUND = {NodeStatus.Success, NodeStatus.Pass}
+_SOUND = (RunStatus.Success, TestStatus.Pass)
 TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
 
 

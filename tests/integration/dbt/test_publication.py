@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
@@ -74,22 +75,23 @@ def test_a_killed_run_leaves_the_old_tables_whole_and_the_next_one_succeeds(
 
 def test_a_reader_sees_whole_tables_at_every_moment_of_a_build(project: DbtProject, published: Published) -> None:
     expected = {table: len(rows) for table, rows in published.contents.items()}
-    seen: list[dict[str, int]] = []
+    seen: list[dict[str, object]] = []
     errors: list[Exception] = []
     ended = threading.Event()
 
     def read() -> None:
         while not ended.is_set():
             try:
-                seen.append({table: len(project.query(f"select 1 from {table}")) for table in TABLES})
+                seen.append({table: project.query(f"select count(*) from {table}")[0][0] for table in TABLES})
             except pymysql.err.MySQLError as error:
                 errors.append(error)
 
     reader = threading.Thread(target=read)
     reader.start()
-    project.succeed("run")
+    succeeded, output = project.run("run")
     ended.set()
     reader.join()
+    assert succeeded, output
     assert not errors
     assert len(seen) > 10
     assert all(counts == expected for counts in seen)
@@ -141,6 +143,36 @@ def test_staging_that_is_not_there_is_named_with_the_remedy(project: DbtProject)
     assert not succeeded
     assert "Nothing is staged for test in production mode: run `make extract DATASET=test MODE=production`" in output
     assert "Traceback" not in output
+
+
+def test_the_docs_can_be_made_before_anything_is_staged(project: DbtProject) -> None:
+    succeeded, output = project.run("docs", "generate", "--target", "test")
+    assert succeeded, output
+
+
+def test_the_docs_have_the_type_of_every_column(project: DbtProject, published: Published) -> None:
+    succeeded, output = project.run("docs", "generate")
+    assert succeeded, output
+    catalog = json.loads((project.folder / "target/catalog.json").read_text())
+    manifest = json.loads((project.folder / "target/manifest.json").read_text())
+    assert catalog["errors"] is None
+    documented = {
+        name: set(node["columns"])
+        for name, node in (manifest["nodes"] | manifest["sources"]).items()
+        if node["resource_type"] in ("model", "seed", "source")
+    }
+    found = {
+        name: {column for column, described in node["columns"].items() if described["type"]}
+        for name, node in (catalog["nodes"] | catalog["sources"]).items()
+    }
+    assert found == documented
+    assert published
+
+
+def test_every_source_is_fresh_after_a_load(project: DbtProject, published: Published) -> None:
+    succeeded, output = project.run("source", "freshness")
+    assert succeeded, output
+    assert output.count(" PASS freshness of staging.") == len(published.load)
 
 
 def test_a_mode_that_does_not_exist_is_refused(project: DbtProject) -> None:
