@@ -41,8 +41,7 @@ def start_services(settings: Settings, report: Report) -> None:
         if uses_embedded_source(settings):
             server = _start_s3(base, report)
             _fill(settings, server, report, scale=DEFAULT_SCALE, seed=DEFAULT_SEED, force=False)
-            contents = _contents(settings, server)
-            report(f"no S3 credentials found: using the embedded S3 server with generated data ({contents})")
+            report(f"S3: generated data ({_contents(settings, server)})")
 
 
 def stop_services(settings: Settings, report: Report) -> None:

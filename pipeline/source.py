@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,11 +92,14 @@ def _endpoint_is_configured(session: Any) -> bool:
 def _embedded_arguments(services: Path) -> dict[str, Any]:
     try:
         declared = json.loads(services.read_text(encoding="utf-8"))["s3"]
+        address = urlsplit(declared["endpoint_url"])
+        # The file outlives a server that was killed or a machine that was restarted.
+        socket.create_connection((address.hostname, address.port), timeout=5).close()
         return {
             "endpoint_url": declared["endpoint_url"],
             "aws_access_key_id": declared["access_key_id"],
             "aws_secret_access_key": declared["secret_access_key"],
             "region_name": declared["region"],
         }
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):
         raise ServiceError("the embedded S3 server is not running: run make up") from None

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ServiceError, SettingsError
+from pipeline.settings import Settings, load_settings
+from pipeline.source import find_source, is_configured, open_client, require_source
+from tests.ports import free_port
+
+
+@pytest.fixture(autouse=True)
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration of the person who runs the tests."""
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def settings(root: Path, tmp_path: Path) -> Settings:
+    return replace(load_settings(root=root, environ={}), root=tmp_path)
+
+
+def test_production_without_credentials_is_a_mistake_in_the_settings(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        require_source(replace(settings, mode="production"))
+
+
+def test_development_without_credentials_needs_the_embedded_server(settings: Settings) -> None:
+    require_source(settings)
+    with pytest.raises(ServiceError, match="the embedded S3 server is not running: run make up"):
+        find_source(settings)
+
+
+def test_a_file_left_by_a_server_that_is_gone_is_not_believed(settings: Settings) -> None:
+    left = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "access_key_id": "a", "secret_access_key": "b"}
+    settings.embedded_dir.mkdir()
+    (settings.embedded_dir / "services.json").write_text(json.dumps({"s3": left | {"region": "us-east-1"}}))
+
+    with pytest.raises(ServiceError, match="the embedded S3 server is not running: run make up"):
+        find_source(settings)
+
+
+def test_credentials_that_boto3_finds_are_used(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+
+    source = find_source(replace(settings, mode="production"))
+
+    assert source.kind == "configured"
+    assert "hidden" not in repr(source)
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_without_credentials_is_read_anonymously(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert not is_configured()
+    monkeypatch.setenv(name, "http://127.0.0.1:9000")
+    client = open_client(find_source(settings))
+
+    assert client.meta.endpoint_url == "http://127.0.0.1:9000"
+    assert "Signature" not in client.generate_presigned_url("get_object", {"Bucket": "b", "Key": "k"})
