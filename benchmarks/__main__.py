@@ -50,7 +50,7 @@ exit codes: 0 measured, whether the figures were reached or not; 1 a stage faile
 """
 
 
-class Interrupted(PipelineError):
+class RunInterruptedError(PipelineError):
     """The run was ended from outside."""
 
     exit_code = 130
@@ -91,7 +91,7 @@ def _measure(options: argparse.Namespace) -> None:
     try:
         measure_all(Path(__file__).resolve().parents[1], scale, kinds)
     except KeyboardInterrupt:
-        raise Interrupted("interrupted: its servers are stopped and its folder is gone; it starts anew") from None
+        raise RunInterruptedError("interrupted: the servers of the run are stopped and its folder is gone") from None
 
 
 def _scale(text: str) -> float:

@@ -47,15 +47,14 @@ def measure_all(root: Path, scale: float, kinds: Sequence[Kind]) -> None:
         tasks = [task for kind in RECORD_KINDS for task in tasks_of(settings.member_path(kind), kind)]
         say("  writing the rows as text for the bare loads")
         prepared = prepare(in_order_of_landing(tasks), place.prepared)
-        for kind in kinds:
-            title = provide_mysql_program(root / ".embedded", kind=kind).title
-            say(f"{title}:")
-            with s3_server(place, archive) as s3:
+        with s3_server(place, archive) as s3:
+            for kind in kinds:
+                title = provide_mysql_program(root / ".embedded", kind=kind).title
+                say(f"{title}:")
                 copy = copy_project(place, kind, s3)
                 measurements = [*common, *_reported(measure_job(place, copy, kind, prepared))]
                 conditions = _conditions(title, load, archive, settings, prepared)
-                run = Run(scale, kind, conditions, measurements, dbt_seconds(copy))
-            _publish(root / "benchmarks" / "results", run)
+                _publish(root / "benchmarks" / "results", Run(scale, kind, conditions, measurements, dbt_seconds(copy)))
     say(f"measured in {duration(time.monotonic() - begun)}")
 
 
