@@ -1,0 +1,223 @@
+"""Writing generated data as CSV files, and as the archive that the source bucket holds."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from embedded.source_data.facts import COMMON_ROW_BYTES, DATA_SETS, SKELETON_ROW_BYTES, DataSet
+from embedded.source_data.rows import Plan, common_chunks, make_plan, sample_chunks
+from embedded.source_data.text import Chunk
+from pipeline.errors import PipelineError, UsageError
+
+DEFAULT_SCALE = 0.001
+DEFAULT_SEED = 20220601
+SMALLEST_SCALE = 0.00001
+# Random ids do not compress much: level 1 costs a third of level 6 and gives an archive about a tenth larger.
+COMPRESSION_LEVEL = 1
+MEMBER_TIME = 1_654_041_600  # 2022-06-01 00:00 UTC
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class MemberSummary:
+    """One CSV file.
+
+    Attributes:
+        name: the file's name.
+        rows: its lines.
+        structures: the feature structures in all of its lists.
+        bytes: its size.
+    """
+
+    name: str
+    rows: int
+    structures: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ArchiveSummary:
+    """What was written.
+
+    Attributes:
+        skeleton: the sample skeleton: one row per sample.
+        common: the common features: one row per common feature group.
+        labels: samples of each (click, conversion) pair.
+    """
+
+    skeleton: MemberSummary
+    common: MemberSummary
+    labels: dict[tuple[int, int], int]
+
+
+def expected_bytes(dataset: str, *, scale: float = DEFAULT_SCALE) -> int:
+    """What `write_archive` reports to `progress` in all: each row counts with the mean size of the source's rows."""
+    data_set = _data_set(dataset, scale)
+    return round(scale * data_set.samples) * SKELETON_ROW_BYTES + round(scale * data_set.groups) * COMMON_ROW_BYTES
+
+
+def write_archive(
+    path: Path,
+    dataset: str,
+    *,
+    scale: float = DEFAULT_SCALE,
+    seed: int = DEFAULT_SEED,
+    progress: Progress | None = None,
+) -> ArchiveSummary:
+    """Write the archive of a data set: a gzipped tar of its two CSV files.
+
+    The CSVs stand in a folder beside the archive while it is written, since a tar holds a file's size before the file.
+
+    Args:
+        path: the archive. Its folder must exist. An archive that stands there is replaced when the new one is whole.
+        dataset: `train` or `test`.
+        scale: the share of the full size, from 0.00001 to 1.
+        seed: names the random numbers.
+        progress: called now and then with bytes done since the last call; `expected_bytes` in all.
+
+    Raises:
+        UsageError: an argument makes no sense, or another process is writing this archive.
+        PipelineError: the archive cannot be written.
+    """
+    plan = _plan(dataset, scale, seed)
+    report = progress or (lambda _: None)
+    with _writable(path), _folder_beside(path) as folder:
+        summary = _write_csvs(folder, plan, report)
+        packed = folder / path.name
+        _pack(packed, folder, summary, report)
+        packed.replace(path)
+    return summary
+
+
+def write_csvs(folder: Path, dataset: str, *, scale: float = DEFAULT_SCALE, seed: int = DEFAULT_SEED) -> ArchiveSummary:
+    """Write the two CSV files of a data set into a folder that exists.
+
+    Args:
+        folder: gets `sample_skeleton_<dataset>.csv` and `common_features_<dataset>.csv`, written beside and renamed.
+        dataset: `train` or `test`.
+        scale: the share of the full size, from 0.00001 to 1.
+        seed: names the random numbers.
+
+    Raises:
+        UsageError: an argument makes no sense.
+        PipelineError: a file cannot be written.
+    """
+    plan = _plan(dataset, scale, seed)
+    with _writable(folder):
+        return _write_csvs(folder, plan, lambda _: None)
+
+
+def _data_set(dataset: str, scale: float) -> DataSet:
+    if dataset not in DATA_SETS:
+        msg = f"unknown data set {dataset!r}: use one of {', '.join(DATA_SETS)}"
+        raise UsageError(msg)
+    if not SMALLEST_SCALE <= scale <= 1:
+        msg = f"scale {scale} is out of range: use a share of the full size from {SMALLEST_SCALE:f} to 1"
+        raise UsageError(msg)
+    return DATA_SETS[dataset]
+
+
+def _plan(dataset: str, scale: float, seed: int) -> Plan:
+    if seed < 0:
+        msg = f"seed {seed} is negative: use a whole number from 0"
+        raise UsageError(msg)
+    return make_plan(_data_set(dataset, scale), scale, seed)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into a line for the person who asked."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror or error}"
+        raise PipelineError(msg) from error
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A folder for one writer of `path`; what a killed one left behind goes first."""
+    folder = path.with_name(f".{path.name}.partial")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = f"{path} is being written by another process: wait for it, or stop it"
+            raise UsageError(msg) from error
+        try:
+            for leftover in folder.iterdir():
+                leftover.unlink()
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+    finally:
+        os.close(handle)
+
+
+def _write_csvs(folder: Path, plan: Plan, report: Progress) -> ArchiveSummary:
+    name = plan.data_set.name
+    return ArchiveSummary(
+        skeleton=_write_csv(folder / f"sample_skeleton_{name}.csv", sample_chunks(plan), SKELETON_ROW_BYTES, report),
+        common=_write_csv(folder / f"common_features_{name}.csv", common_chunks(plan), COMMON_ROW_BYTES, report),
+        labels=plan.labels,
+    )
+
+
+def _write_csv(path: Path, chunks: Iterable[Chunk], row_bytes: int, report: Progress) -> MemberSummary:
+    """Write one CSV; a row that is generated counts half until it is packed."""
+    partial = path.with_name(f"{path.name}.partial")
+    rows = structures = size = 0
+    try:
+        with partial.open("wb") as file:
+            for chunk in chunks:
+                size += file.write(chunk.text)
+                structures += chunk.structures
+                report((rows + chunk.rows) * row_bytes // 2 - rows * row_bytes // 2)
+                rows += chunk.rows
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return MemberSummary(path.name, rows, structures, size)
+
+
+def _pack(path: Path, folder: Path, summary: ArchiveSummary, report: Progress) -> None:
+    """Pack the CSVs of a folder, each deleted once it is in; nothing of this machine or moment goes into the bytes."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION_LEVEL, fileobj=raw, mtime=0) as packed,
+        tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, copybufsize=1 << 20) as archive,
+    ):
+        for member, row_bytes in ((summary.skeleton, SKELETON_ROW_BYTES), (summary.common, COMMON_ROW_BYTES)):
+            header = tarfile.TarInfo(member.name)
+            header.size, header.mtime, header.mode = member.bytes, MEMBER_TIME, 0o644
+            csv = folder / member.name
+            generated = member.rows * row_bytes
+            with csv.open("rb") as file:
+                archive.addfile(header, _Watched(file, member.bytes, generated - generated // 2, report))
+            csv.unlink()
+
+
+class _Watched:
+    """A file whose reading is reported, in a unit of which the whole file has `units`."""
+
+    def __init__(self, file: BinaryIO, size: int, units: int, report: Progress) -> None:
+        self._file, self._size, self._units, self._report = file, size, units, report
+        self._read = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        before, self._read = self._read, self._read + len(data)
+        self._report(self._units * self._read // self._size - self._units * before // self._size)
+        return data
