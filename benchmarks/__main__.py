@@ -35,6 +35,7 @@ stages:
                                  LOCAL of prepared text by two connections into the four keyed tables
   peak memory of extract         of the command and all processes below it (PSS, sampled every second); the MySQL and S3
                                  servers are not among them
+  tables on disk                 staging and built, without the server's logs
   make extract, nothing to do    when everything has been loaded already
 
 Results are also written to benchmarks/results/<scale>-<server>.json. Where that folder holds a run at a tenth of the

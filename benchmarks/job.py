@@ -14,6 +14,8 @@ from benchmarks.bare_load import Part, Prepared, read_definitions, seconds_to_lo
 from benchmarks.commands import Finished
 from benchmarks.results import Figure, Measurement
 from benchmarks.workspace import ProjectCopy, Workspace, mysql_server
+from embedded.mysql_server import data_folder
+from embedded.processes import folder_size
 from embedded.programs import Kind
 from pipeline.errors import PipelineError
 from pipeline.mysql import connect, explained
@@ -56,6 +58,7 @@ def measure_job(place: Workspace, copy: ProjectCopy, kind: Kind, prepared: Prepa
         run, test = (_dbt(copy, command) for command in _DBT_COMMANDS)
         yield from _dbt_stages(extracted.explode, run, test)
         yield _peak_memory(extracted)
+        yield _disk(copy)
         yield _idle(copy)
         definitions, features = _built_tables(mysql, copy, place)
     keyed = _measure_bare(place, kind, "bare LOAD into the keyed tables", definitions, (features, *prepared.keyed))
@@ -79,7 +82,7 @@ def _measure_bare(
 ) -> Measurement:
     with mysql_server(place, place.folder / "bare", kind) as mysql:
         seconds = seconds_to_load(mysql, definitions, parts)
-    return Measurement(stage, seconds, sum(part.num_rows for part in parts), "rows")
+    return Measurement(stage, seconds, sum(part.num_rows for part in parts), "rows", is_baseline=True)
 
 
 def _extract(copy: ProjectCopy) -> _Extracted:
@@ -153,6 +156,13 @@ def _dbt_stages(explode: Finished, run: Finished, test: Finished) -> list[Measur
 def _peak_memory(extracted: _Extracted) -> Measurement:
     peak = max(step.peak_bytes for step in (extracted.download, extracted.unpack, extracted.explode))
     return Measurement("peak memory of extract", amount=peak, unit="B", figure=Figure("bytes", "at most", _MOST_MEMORY))
+
+
+def _disk(copy: ProjectCopy) -> Measurement:
+    """Measure the staging tables and the tables that dbt has built, without the server's logs."""
+    settings = copy.settings
+    folders = [data_folder(settings.embedded_dir) / name for name in (settings.database, settings.staging_database)]
+    return Measurement("tables on disk", amount=sum(map(folder_size, folders)), unit="B")
 
 
 def _idle(copy: ProjectCopy) -> Measurement:

@@ -70,6 +70,8 @@ def test_no_earlier_run_has_no_seconds(tmp_path: Path) -> None:
     assert seconds_by_stage(tmp_path / "0.001-mysql.json") == {}
 
 
-def test_growth_compares_the_stages_that_both_runs_timed() -> None:
-    (grown,) = growth({"staging load": 0.5, "gone": 1.0}, [STAGING, MEMORY, Measurement("new", 1.0)])
+def test_growth_compares_the_stages_of_the_pipeline_that_both_runs_timed() -> None:
+    earlier = {"staging load": 0.5, "gone": 1.0, "bare": 1.0}
+    now = [STAGING, MEMORY, Measurement("new", 1.0), Measurement("bare", 9.0, is_baseline=True)]
+    (grown,) = growth(earlier, now)
     assert (grown.stage, grown.ratio, grown.reached) == ("growth of staging load", 8.0, True)
