@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.results import RunExecutionResult, RunResult, RunStatus, TestStatus
 
 from pipeline.mysql import connect
@@ -65,17 +68,29 @@ class DbtProject:
         return {run.node.name for run in self._invoke("test") if run.status not in _SOUND}
 
     def _invoke(self, *arguments: str) -> Sequence[RunResult]:
-        """Run dbt inside this process, which saves its start."""
+        """Run dbt inside this process and with the project parsed once, which saves its start."""
+        with self._at_home():
+            outcome = dbtRunner(manifest=self._manifest).invoke(["--quiet", *arguments])
+        assert outcome.exception is None, outcome.exception
+        assert isinstance(outcome.result, RunExecutionResult)
+        return outcome.result.results
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        with self._at_home():
+            manifest = dbtRunner().invoke(["--quiet", "parse"]).result
+        assert isinstance(manifest, Manifest)
+        return manifest
+
+    @contextmanager
+    def _at_home(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             for name in ("MODE", "DEEPCVR_MODE", "MYSQL_HOST"):
                 patch.delenv(name, raising=False)
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            outcome = dbtRunner().invoke(["--quiet", *arguments])
-        assert outcome.exception is None, outcome.exception
-        assert isinstance(outcome.result, RunExecutionResult)
-        return outcome.result.results
+            yield
 
     def query(self, *statements: str, database: str = DATABASE) -> list[tuple[object, ...]]:
         """Rows of the last of some statements."""
@@ -83,6 +98,14 @@ class DbtProject:
             for statement in statements:
                 cursor.execute(statement)
             return list(cursor.fetchall())
+
+    def wait_for_killed(self) -> None:
+        """Wait until the server has ended what a killed client asked for."""
+        while self.query(
+            "select id from information_schema.processlist"
+            f" where id <> connection_id() and command = 'Query' and info like '%{DATABASE}%'"
+        ):
+            time.sleep(0.01)
 
     def schema(self) -> dict[str, str]:
         """The definition of each base table in the database, whatever its name."""

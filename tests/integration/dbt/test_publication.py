@@ -66,6 +66,7 @@ def test_a_killed_run_leaves_the_old_tables_whole_and_the_next_one_succeeds(
     output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, f"{moment} was never there: {output}"
 
+    project.wait_for_killed()
     assert keys_of(project.schema()) == keys_of(published.schema)
     assert project.contents() == published.contents
     project.succeed("run")
