@@ -48,7 +48,7 @@ from extract.s3 import (
 )
 from pipeline.cli import say
 from pipeline.errors import SettingsError, SourceError
-from pipeline.progress import Progress, duration, quantity, track
+from pipeline.progress import Progress, quantity, track
 from pipeline.settings import Settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
 
@@ -147,7 +147,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     with s3_errors(settings.archive_uri):
         source = find_source(settings)
         if source.kind == "embedded":
-            say("source: the embedded S3 server with generated data, as no AWS credentials or endpoint are set")
+            say("no S3 credentials found: using the embedded S3 server with generated data")
         client = open_client(source, client_config(connections))
     with closing(client):
         return _land(settings, client, part_bytes, connections, check_etag=check_etag)
@@ -167,10 +167,8 @@ def _land(settings: Settings, client: S3Client, part_bytes: int, connections: in
     size = quantity(manifest.size_bytes, "B")
     if skipped:
         return StepResult(f"skipped: {manifest.uri}, {size}, has landed already")
-    seconds = time.monotonic() - begun
-    return StepResult(
-        f"{size} from {manifest.uri} in {duration(seconds)} ({quantity(manifest.size_bytes / seconds, 'B')}/s)"
-    )
+    rate = quantity(manifest.size_bytes / (time.monotonic() - begun), "B")
+    return StepResult(f"{size} from {manifest.uri}, {rate}/s")
 
 
 def landed(path: Path, found: RemoteObject) -> ArchiveManifest | None:

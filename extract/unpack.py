@@ -39,7 +39,7 @@ from extract.landing import (
 )
 from pipeline.cli import say
 from pipeline.errors import ArchiveError, PipelineError
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import quantity, track
 from pipeline.settings import RECORD_KINDS, Settings
 from pipeline.steps import StepResult, refuse_unknown
 
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 LARGEST_GROWTH = 100
 LARGEST_SMALL_CONTENT = 1 << 30
 
-_PIECE = 128 << 10  # read from the archive at once; 4.5 times as much comes out
-_BLOCK = 1 << 20  # the most that is inflated at once
-_READ_AHEAD = 8  # blocks
+_PIECE = 256 << 10  # read from the archive at once; 4.5 times as much comes out
+_BLOCK = 2 << 20  # the most that is inflated at once
+_READ_AHEAD = 6  # blocks
 _SYNC = 16 << 20  # written between two syncs, which run beside the writing so that little is left for the end
 _GZIP = 31  # zlib's number for a gzip stream with its header, CRC and length
 _GZIP_BEGINS = b"\x1f"
@@ -98,17 +98,27 @@ class _Archive:
 
 @dataclass(frozen=True)
 class _Workers:
-    """The threads that work beside the caller's, each on one thing in its order: nearly all of it is outside Python."""
+    """The threads that work beside the caller's, each on one thing in its order: nearly all of it is outside Python.
+
+    Attributes:
+        last_syncs: bring the last of each file to the disk, while the next member is unpacked.
+    """
 
     inflate: ThreadPoolExecutor
     checksum: ThreadPoolExecutor
     sync: ThreadPoolExecutor
+    last_syncs: list[Future[None]] = field(default_factory=list)
+
+    def sync_soon(self, descriptor: int, path: Path) -> Future[None]:
+        """Bring to the disk what was written to a file, which may be closed meanwhile."""
+        return self.sync.submit(_sync_and_close, os.dup(descriptor), path)
 
 
 @contextmanager
 def _workers() -> Iterator[_Workers]:
     with ExitStack() as stack:
-        yield _Workers(*(stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3)))
+        inflate, checksum, sync = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3))
+        yield _Workers(inflate, checksum, sync)
 
 
 def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
@@ -133,12 +143,11 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
         manifests = unpack(archive, landed, paths)
     record_assets(settings, [_asset(settings, name, landed, manifests[name]) for name in paths])
     size = quantity(sum(manifest.size_bytes for manifest in manifests.values()), "B")
-    lines = quantity(sum(manifest.num_lines for manifest in manifests.values()), "rows")
+    lines = f"{sum(manifest.num_lines for manifest in manifests.values()):,} lines"
     if skipped:
         return StepResult(f"skipped: {size} in {len(paths)} files, {lines}, already unpacked")
-    seconds = time.monotonic() - begun
-    rate = quantity(sum(manifest.size_bytes for manifest in manifests.values()) / seconds, "B")
-    return StepResult(f"{size} in {len(paths)} files, {lines}, in {duration(seconds)} ({rate}/s)")
+    rate = quantity(sum(manifest.size_bytes for manifest in manifests.values()) / (time.monotonic() - begun), "B")
+    return StepResult(f"{size} in {len(paths)} files, {lines}, {rate}/s")
 
 
 def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) -> dict[str, MemberManifest]:
@@ -164,7 +173,7 @@ def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) ->
             path.unlink(missing_ok=True)
     parts = {name: part_path(path) for name, path in paths.items()}
     try:
-        with archive.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
+        with disk_errors(archive), archive.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
             manifests, sha256 = unpack_stream(
                 stream,
                 str(archive),
@@ -219,6 +228,8 @@ def unpack_stream(
         content = _Content(_ahead(_inflate(stream, archive), workers.inflate), archive, advance)
         manifests = _unpack_members(content, archive, paths, workers)
         content.require_zeros()
+        for sync in workers.last_syncs:
+            sync.result()
     missing = sorted(paths.keys() - manifests.keys())
     if missing:
         raise archive.error(f"does not hold {' and '.join(missing)}, or not as a plain file inside a folder")
@@ -414,7 +425,7 @@ def _write(content: _Content, name: str, size: int, path: Path, workers: _Worker
     num_lines = written = synced = 0
     last = b"\n"
     with open_private(path) as file:
-        syncing = workers.sync.submit(os.fsync, file.fileno())
+        syncing = workers.sync_soon(file.fileno(), path)
         for data in content.data(size):
             summing.append(workers.checksum.submit(digest.update, data))
             if len(summing) > _READ_AHEAD:
@@ -425,13 +436,20 @@ def _write(content: _Content, name: str, size: int, path: Path, workers: _Worker
             _write_all(file, data)
             if written - synced >= _SYNC and syncing.done():
                 syncing.result()
-                syncing, synced = workers.sync.submit(os.fsync, file.fileno()), written
+                syncing, synced = workers.sync_soon(file.fileno(), path), written
         content.require_whole(name, written, size)
-        syncing.result()
-        os.fsync(file.fileno())
+        workers.last_syncs.extend((syncing, workers.sync_soon(file.fileno(), path)))
     while summing:
         summing.popleft().result()
     return size, digest.hexdigest(), num_lines + (last != b"\n"), now()
+
+
+def _sync_and_close(descriptor: int, path: Path) -> None:
+    try:
+        with disk_errors(path):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(file: Any, data: bytes) -> None:
