@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import LoadError
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,13 +46,16 @@ def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSess
 
     Yields:
         The session. It is stopped at the end.
+
+    Raises:
+        LoadError: Spark does not start.
     """
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     java = settings.embedded_dir / "java"
     if "JAVA_HOME" not in os.environ and java.is_dir():
         os.environ["JAVA_HOME"] = str(java)
     with tempfile.TemporaryDirectory(prefix="deepcvr-") as folder:
-        spark = _start(settings, log)
+        spark = _start(settings, log, Path(folder))
         try:
             spark.sparkContext.addPyFile(_zip_packages(settings.root, Path(folder)))
             yield spark
@@ -59,18 +63,26 @@ def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSess
             spark.stop()
 
 
-def _start(settings: Settings, log: Path | None) -> SparkSession:
+def _start(settings: Settings, log: Path | None, folder: Path) -> SparkSession:
+    from py4j.protocol import Py4JError  # noqa: PLC0415
     from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - slow to import, and not every run needs Spark
+    from pyspark.errors import PySparkException  # noqa: PLC0415
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
     conf = SparkConf().setAppName("deepcvr explode")
     if settings.spark_master:
         conf.setMaster(settings.spark_master)
     master = conf.setIfMissing("spark.master", "local[*]").get("spark.master", "")
+    # Spark makes this folder at every start, by default in a home that a user of a container may not have.
+    conf.setIfMissing("spark.jars.ivy", str(folder / "ivy"))
     defaults = _DEFAULTS | (_LOCAL_DEFAULTS if str(master).startswith("local") else {})
     for name, value in defaults.items():
         conf.setIfMissing(name, value)
-    SparkContext(conf=conf, gateway=_start_jvm(conf, log))
+    try:
+        SparkContext(conf=conf, gateway=_start_jvm(conf, log))
+    except (PySparkException, Py4JError) as error:
+        where = f"{log} says why" if log else "its output above says why"
+        raise LoadError(f"Spark does not start with master {conf.get('spark.master')}: {where}") from error
     return SparkSession.builder.getOrCreate()
 
 

@@ -204,6 +204,16 @@ def test_the_job_runs_on_executors_in_processes_of_their_own(
     assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
 
 
+def test_a_spark_that_does_not_start_is_told_in_one_line(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked()
+    with pytest.raises(LoadError, match=r"^Spark does not start with master no-such-master: .*spark\.log says why$"):
+        run_step(replace(settings, spark_master="no-such-master"), SMALL_PARTITIONS)
+
+    assert "planned" in current_partitions(registry)[1].values()
+
+
 def test_spark_submit_shows_the_jobs_help(root: Path, tmp_path: Path) -> None:
     spark_submit = Path(sys.executable).with_name("spark-submit")
     answer = subprocess.run(
