@@ -81,9 +81,15 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkSession:
     try:
         SparkContext(conf=conf, gateway=_start_jvm(conf, log))
     except (PySparkException, Py4JError) as error:
-        where = f"{log} says why" if log else "its output above says why"
-        raise LoadError(f"Spark does not start with master {conf.get('spark.master')}: {where}") from error
+        where = f" ({log} has its own account)" if log else ""
+        raise LoadError(f"Spark does not start with master {master}: {_reason(error)}{where}") from error
     return SparkSession.builder.getOrCreate()
+
+
+def _reason(error: Exception) -> str:
+    """Find the line that names the JVM's exception, or else what Python says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line[2:] for line in lines if line.startswith(": ")), lines[0] if lines else type(error).__name__)
 
 
 def _start_jvm(conf: SparkConf, log: Path | None) -> JavaGateway | None:
