@@ -208,9 +208,7 @@ def test_a_spark_that_does_not_start_is_told_in_one_line(
     settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
 ) -> None:
     unpacked()
-    message = (
-        r"^Spark does not start with master no-such-master: .*[Cc]ould not parse Master URL.*spark\.log has its own"
-    )
+    message = r"^Spark does not start with master no-such-master: .+ \(.*spark\.log has its own account\)$"
     with pytest.raises(LoadError, match=message):
         run_step(replace(settings, spark_master="no-such-master"), SMALL_PARTITIONS)
 
