@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -37,7 +37,8 @@ def answered_interrupts(line: str) -> Iterator[None]:
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    previous = {number: signal.signal(number, _interrupt) for number in _SIGNALS if _is_heeded(number)}
+    interrupt = _interrupt_once()
+    previous = {number: signal.signal(number, interrupt) for number in _SIGNALS if _is_heeded(number)}
     previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     received: list[int] = []
     answered, ended = threading.Event(), threading.Event()
@@ -48,6 +49,8 @@ def answered_interrupts(line: str) -> Iterator[None]:
     except BaseException as error:
         # What the block raises after a signal is the signal's doing, and may come before the answer.
         if received or isinstance(error, KeyboardInterrupt):
+            for number in previous:
+                signal.signal(number, _leave_to_the_watcher)
             answered.wait(1.0)
             _end(received[0] if received else signal.SIGINT)
         raise
@@ -66,8 +69,20 @@ def _is_heeded(number: signal.Signals) -> bool:
     return signal.getsignal(number) is not signal.SIG_IGN
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _interrupt_once() -> Callable[[int, FrameType | None], None]:
+    """Make a handler that interrupts the work, but not the putting away that follows: the next signal ends that."""
+    done: list[bool] = []
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if not done:
+            done.append(True)
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def _leave_to_the_watcher(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def _watch(reader: int, line: str, received: list[int], answered: threading.Event, ended: threading.Event) -> None:
