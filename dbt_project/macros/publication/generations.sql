@@ -133,6 +133,27 @@
 
 
 {#-
+    What stands for a child's foreign key to a parent. The child's build holds it from the search for orphans until the key
+    is there, the parent's while it is replaced; two children of one parent do not wait for each other.
+-#}
+{% macro link_between(child, parent) %}
+    {{ return(api.Relation.create(schema=parent.schema, identifier=child.identifier ~ ' to ' ~ parent.identifier)) }}
+{% endmacro %}
+
+
+{% macro links_to(parent) %}
+    {%- set links = [] -%}
+    {%- for table in published_tables() -%}
+        {%- for foreign_key in contract_of(table.node).foreign_keys
+            if foreign_key.parent.identifier == parent.identifier -%}
+            {%- do links.append(link_between(table.relation, parent)) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(links) }}
+{% endmacro %}
+
+
+{#-
     A change of the schema, one at a time: MySQL also updates every view that depends on the table or view, and two threads
     at it end in a deadlock.
 -#}

@@ -23,8 +23,10 @@
     {%- endcall -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
     {%- do add_foreign_keys(next_relation, contract.foreign_keys) -%}
+    {%- set links = links_to(this) -%}
+    {%- for link in links -%}{%- do hold_name(link) -%}{%- endfor -%}
     {%- do swap_in(next_relation, target_relation) -%}
-    {%- do release_name(this) -%}
+    {%- for link in links + [this] -%}{%- do release_name(link) -%}{%- endfor -%}
 
     {{ run_hooks(post_hooks, inside_transaction=False) }}
 
@@ -105,7 +107,7 @@
 {% macro add_foreign_keys(relation, foreign_keys) %}
     {%- for foreign_key in foreign_keys -%}
         {#- Held until the key is added, so that no other run can replace the parent after it was searched. -#}
-        {%- do hold_name(foreign_key.parent) -%}
+        {%- do hold_name(link_between(this, foreign_key.parent)) -%}
         {%- set orphans = describe_orphans(relation, foreign_key) -%}
         {%- if orphans -%}
             {{ exceptions.raise_compiler_error(
@@ -123,7 +125,7 @@
         {%- do run_ddl("alter table " ~ relation ~ " " ~ clauses | join(', ') ~ ", algorithm = inplace") -%}
     {%- endif -%}
     {%- for foreign_key in foreign_keys -%}
-        {%- do release_name(foreign_key.parent) -%}
+        {%- do release_name(link_between(this, foreign_key.parent)) -%}
     {%- endfor -%}
 {% endmacro %}
 
