@@ -15,9 +15,11 @@ from pipeline.errors import SettingsError
 
 Mode = Literal["development", "production"]
 RecordKind = Literal["sample", "common_feature"]
+Severity = Literal["warn", "error"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 # Names that reach SQL, file names or S3 keys. 40 leaves room for `_staging` in MySQL's 64 characters.
 _DATA_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
@@ -161,6 +163,7 @@ def load_settings(
     chosen = _choose_data_set(data_set or environ.get("DATASET") or "train", data_sets)
     names = {"mode": the_mode, "data_set": chosen.name}
     source, folders = _section(declared, "source"), _section(declared, "folders")
+    _check_tests(_section(declared, "tests"))
     return Settings(
         root=root,
         mode=the_mode,
@@ -202,7 +205,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(declared, dict):
-        raise SettingsError(f"{path} must hold the keys source, data_sets, databases, folders and extract")
+        raise SettingsError(f"{path} must hold the keys source, data_sets, databases, folders, extract and tests")
     return cast(Mapping[str, Any], declared)
 
 
@@ -279,6 +282,30 @@ def _step(declared: Any, number: int) -> Step:
     parameters = {str(key): value for key, value in declared.items() if key not in ("name", "task")}
     task = _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
     return Step(name=_text(declared, where, "name"), task=task, parameters=parameters)
+
+
+def _check_tests(section: Mapping[str, Any]) -> None:
+    """Refuse a mistake in what `dbt test` reads here before the hours that a load may take, and not after them."""
+    severities = _section(section, "orphan_samples", "tests.")
+    _refuse_unknown(section, "tests", ("orphan_samples", "max_reject_share"))
+    _refuse_unknown(severities, "tests.orphan_samples", MODES)
+    for mode in MODES:
+        if severities.get(mode) not in SEVERITIES:
+            expected = " or ".join(SEVERITIES)
+            raise SettingsError(
+                f"pipeline.yml: tests.orphan_samples.{mode} is {severities.get(mode)!r}, expected {expected}"
+            )
+    share = section.get("max_reject_share")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise SettingsError(
+            f"pipeline.yml: tests.max_reject_share is {share!r}, expected a number from 0 to 1 such as 0.001"
+        )
+
+
+def _refuse_unknown(section: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:
+    unknown = [str(name) for name in section if name not in known]
+    if unknown:
+        raise SettingsError(f"pipeline.yml: {where}.{unknown[0]} is unknown, expected {' or '.join(known)}")
 
 
 def _mysql(environ: Mapping[str, str], root: Path) -> MysqlSettings:

@@ -1,4 +1,4 @@
--- No file lost more than the share of its lines that the variable max_reject_share allows.
+-- No file lost more than the share of its lines that tests.max_reject_share in pipeline.yml allows.
 with validation_errors as (
     select
         source_file,
@@ -6,7 +6,7 @@ with validation_errors as (
         sum(num_lines) as num_lines
     from {{ current_load() }} as partitions
     group by source_file
-    having sum(num_rejects) > {{ var('max_reject_share') }} * sum(num_lines)
+    having sum(num_rejects) > {{ max_reject_share() }} * sum(num_lines)
 )
 
 select * from validation_errors

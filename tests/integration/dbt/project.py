@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
+import yaml
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.results import RunExecutionResult, RunResult, RunStatus, TestStatus
@@ -32,7 +34,7 @@ class DbtProject:
     """A folder to run dbt in, and the server that its profile leads to.
 
     Attributes:
-        folder: links to the project's files; `target` and `logs` are its own.
+        folder: the project's files; `target` and `logs` are its own.
         mysql: the server.
         environment: what dbt is run with.
     """
@@ -57,6 +59,19 @@ class DbtProject:
         process = self.start(*arguments, **variables)
         output, _ = process.communicate(timeout=120)
         return process.returncode == 0, output
+
+    @contextmanager
+    def settings(self, **tests: object) -> Iterator[None]:
+        """Let pipeline.yml declare other limits of the tests, for commands that `run` starts."""
+        path = self.folder / "pipeline.yml"
+        original = path.readlink()
+        declared = yaml.safe_load(path.read_text())
+        declared["tests"] |= tests
+        path.unlink()
+        path.write_text(yaml.safe_dump(declared))
+        yield
+        path.unlink()
+        path.symlink_to(original)
 
     def succeed(self, *arguments: str) -> None:
         """Run dbt, which must succeed."""
@@ -150,8 +165,10 @@ def expected_contents(load: Tables) -> dict[str, list[tuple[object, ...]]]:
 def create_project(folder: Path, root: Path, mysql: MysqlSettings) -> DbtProject:
     """Make a folder that stands for the root of the project, with the profile's server in the place it names."""
     (folder / ".embedded").mkdir(parents=True)
-    for name in ("dbt_project", "dbt_project.yml", "profiles.yml"):
+    for name in ("dbt_project.yml", "profiles.yml", "pipeline.yml"):
         (folder / name).symlink_to(root / name)
+    # Copied, because a link in it leads to the pipeline.yml beside it.
+    shutil.copytree(root / "dbt_project", folder / "dbt_project", symlinks=True)
     if mysql.host is None:
         (folder / ".embedded/mysql.sock").symlink_to(mysql.unix_socket.absolute())
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

@@ -154,14 +154,50 @@ def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
     assert project.contents() == published.contents
 
 
-def test_orphan_samples_fail_where_the_severity_says_so(project: DbtProject, published: Published) -> None:
+def test_pipeline_yml_says_what_orphan_samples_are(project: DbtProject, published: Published) -> None:
     statement = "update sample set common_feature_index = reverse(common_feature_index) where sample_id = 7"
+    arguments = ("test", "-s", "assert_every_sample_has_its_common_group")
     project.query(statement)
-    arguments = ("-s", "assert_every_sample_has_its_common_group")
-    assert project.run("test", *arguments)[0]
-    assert not project.run("test", *arguments, "--vars", "{orphan_sample_severity: error}")[0]
+    warned = project.run(*arguments)
+    with project.settings(orphan_samples={"development": "error", "production": "error"}):
+        failed = project.run(*arguments)
     project.query(statement)
+    assert warned[0]
+    assert "WARN 1 assert_every_sample_has_its_common_group" in warned[1]
+    assert not failed[0]
+    assert "FAIL 1 assert_every_sample_has_its_common_group" in failed[1]
     assert project.contents() == published.contents
+
+
+def test_pipeline_yml_says_how_many_rejects_are_too_many(project: DbtProject, published: Published) -> None:
+    plant, restore = next(defect[1:3] for defect in DEFECTS if defect[0] == "more rejects than the share allows")
+    arguments = ("test", "-s", "assert_few_records_are_rejected")
+    project.query(*plant.split(";"))
+    failed = project.run(*arguments)
+    # 9 of the 2,009 lines that the skeleton file then has.
+    with project.settings(max_reject_share=0.005):
+        passed = project.run(*arguments)
+    project.query(*restore.split(";"))
+    assert published
+    assert not failed[0]
+    assert passed[0], passed[1]
+
+
+def test_a_limit_that_makes_no_sense_is_named(project: DbtProject, published: Published) -> None:
+    assert published
+    with project.settings(orphan_samples={"development": "eror"}, max_reject_share="much"):
+        succeeded, output = project.run("test", "-s", "assert_every_sample_has_its_common_group", "assert_few_records*")
+    assert not succeeded
+    assert "pipeline.yml: tests.orphan_samples.development is eror, expected warn or error" in output
+    assert "pipeline.yml: tests.max_reject_share is much, expected a number from 0 to 1" in output
+
+
+def test_orphan_samples_are_an_error_in_production_mode(project: DbtProject) -> None:
+    name = "assert_every_sample_has_its_common_group"
+    succeeded, output = project.run("compile", "-s", name, "--target-path", "compiled", MODE="production")
+    assert succeeded, output
+    (compiled,) = (project.folder / "compiled").rglob(f"{name}.sql")
+    assert "'error' as severity" in compiled.read_text()
 
 
 def test_every_test_has_a_defect_that_it_sees(project: DbtProject) -> None:

@@ -106,8 +106,9 @@ def test_tests_are_read_and_of_the_expected_kinds(manifest: Node) -> None:
         "accepted_values": 5,
         "contract_is_enforced": 4,
         "not_null": 1,
+        "relationship_to_many": 1,
         "relationships": 1,
-        "singular": 14,
+        "singular": 13,
         "unique": 1,
     }
 
