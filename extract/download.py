@@ -122,13 +122,44 @@ class _Transfer:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of the step.
+
+    Attributes:
+        part_bytes: what one GET asks for.
+        connections: how many of them run at once.
+        check_etag: whether an ETag that looks like an MD5 sum is compared.
+    """
+
+    part_bytes: int
+    connections: int
+    check_etag: bool
+
+
+def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
+    """Read `part_size`, `connections` and `check_etag`.
+
+    Raises:
+        SettingsError: a parameter is unknown, or makes no sense.
+    """
+    refuse_unknown(parameters, {"part_size", "connections", "check_etag"}, step="download")
+    check_etag = parameters.get("check_etag", True)
+    if not isinstance(check_etag, bool):
+        raise SettingsError(f"pipeline.yml: check_etag is {check_etag!r}, expected true or false")
+    return Parameters(
+        part_bytes=byte_size(parameters, "part_size", default=8 << 20),
+        connections=_whole_number(parameters, "connections", default=4, largest=64),
+        check_etag=check_etag,
+    )
+
+
 def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     """Land the archive of the run's data set, unless the same object has landed already.
 
     Args:
         settings: the run's settings.
-        parameters: `part_size` and `connections`: what one GET asks for, and how many run at once; `check_etag`:
-            whether an ETag that looks like an MD5 sum is compared (for stores whose ETags only look like it).
+        parameters: see `read_parameters`.
 
     Raises:
         SettingsError: a parameter makes no sense, or no credentials are set.
@@ -138,22 +169,17 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     """
     from pipeline.source import find_source, open_client  # noqa: PLC0415 - boto3 is slow to import
 
-    refuse_unknown(parameters, {"part_size", "connections", "check_etag"}, step="download")
-    connections = _whole_number(parameters, "connections", default=4, largest=64)
-    part_bytes = byte_size(parameters, "part_size", default=8 << 20)
-    check_etag = parameters.get("check_etag", True)
-    if not isinstance(check_etag, bool):
-        raise SettingsError(f"pipeline.yml: check_etag is {check_etag!r}, expected true or false")
+    declared = read_parameters(parameters)
     with s3_errors(settings.archive_uri):
         source = find_source(settings)
         if source.kind == "embedded":
             say("no S3 credentials found: using the embedded S3 server with generated data")
-        client = open_client(source, client_config(connections))
+        client = open_client(source, client_config(declared.connections))
     with closing(client):
-        return _land(settings, client, part_bytes, connections, check_etag=check_etag)
+        return _land(settings, client, declared)
 
 
-def _land(settings: Settings, client: S3Client, part_bytes: int, connections: int, *, check_etag: bool) -> StepResult:
+def _land(settings: Settings, client: S3Client, declared: Parameters) -> StepResult:
     path = settings.archive_path
     if settings.force:
         forget(path)
@@ -162,7 +188,14 @@ def _land(settings: Settings, client: S3Client, part_bytes: int, connections: in
     manifest = landed(path, found)
     skipped = manifest is not None
     if manifest is None:
-        manifest = download(client, found, path, part_bytes=part_bytes, connections=connections, check_etag=check_etag)
+        manifest = download(
+            client,
+            found,
+            path,
+            part_bytes=declared.part_bytes,
+            connections=declared.connections,
+            check_etag=declared.check_etag,
+        )
     record_assets(settings, [_asset(manifest)])
     size = quantity(manifest.size_bytes, "B")
     if skipped:

@@ -20,7 +20,7 @@ from pipeline.steps import Task
 
 
 def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
-    """Give the steps to run, after checking that their tasks exist.
+    """Give the steps to run, after checking that all tasks exist and take their parameters.
 
     Args:
         settings: declares the steps.
@@ -28,7 +28,7 @@ def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
 
     Raises:
         UsageError: no step has that name.
-        SettingsError: a step's task is no module of the project.
+        SettingsError: a step's task is no module of the project, or does not take the step's parameters.
     """
     names = [step.name for step in settings.steps]
     if only is not None and only not in names:
@@ -36,6 +36,7 @@ def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
     for step in settings.steps:
         if importlib.util.find_spec(step.task) is None:
             raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no module here")
+        _task_of(step).read_parameters(step.parameters)
     return [step for step in settings.steps if only in (None, step.name)]
 
 
@@ -78,15 +79,19 @@ def run(settings: Settings, only: str | None = None) -> None:
 
 
 def _run_step(settings: Settings, step: Step, label: str) -> None:
-    task = cast(Task, importlib.import_module(step.task))
-    if not callable(getattr(task, "run_step", None)):
-        raise SettingsError(f"pipeline.yml: step {step.name}: {step.task} has no function run_step")
     begun = time.monotonic()
     try:
-        result = task.run_step(settings, step.parameters)
+        result = _task_of(step).run_step(settings, step.parameters)
     except PipelineError as error:
         raise type(error)(f"{step.name}: {error}") from error
     say(f"{label}: {result.result} ({duration(time.monotonic() - begun)})")
+
+
+def _task_of(step: Step) -> Task:
+    task = importlib.import_module(step.task)
+    if not all(callable(getattr(task, name, None)) for name in ("read_parameters", "run_step")):
+        raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no task of a step")
+    return cast(Task, task)
 
 
 def _require_mysql(settings: Settings) -> None:

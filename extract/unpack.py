@@ -121,6 +121,15 @@ def _workers() -> Iterator[_Workers]:
         yield _Workers(inflate, checksum, sync)
 
 
+def read_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse all parameters: the step has none.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    refuse_unknown(parameters, set(), step="unpack")
+
+
 def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     """Unpack the landed archive of the run's data set, unless its CSV files are there already.
 
@@ -130,7 +139,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
         PipelineError: the disk is full.
         DatabaseError: the files cannot be recorded.
     """
-    refuse_unknown(parameters, set(), step="unpack")
+    read_parameters(parameters)
     archive = settings.archive_path
     landed = read_manifest(archive, ArchiveManifest)
     if landed is None:

@@ -24,6 +24,13 @@ class StepResult:
 class Task(Protocol):
     """A module that `pipeline.yml` names as the task of a step."""
 
+    def read_parameters(self, parameters: Mapping[str, Any]) -> Any:
+        """Give the step's parameters a form of its own; called for all steps before the first is run.
+
+        Raises:
+            SettingsError: a parameter is unknown, or makes no sense.
+        """
+
     def run_step(self, settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
         """Do the step's work, or find that it has been done."""
 

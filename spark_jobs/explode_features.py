@@ -66,19 +66,28 @@ class Load:
     pending: tuple[Partition, ...]
 
 
+def read_parameters(parameters: Mapping[str, Any]) -> int:
+    """Read `partition_size`, such as `8 MiB`, as bytes.
+
+    Raises:
+        SettingsError: a parameter is unknown, or makes no sense.
+    """
+    refuse_unknown(parameters, {"partition_size"}, step="explode")
+    return byte_size(parameters, "partition_size", default=DEFAULT_PARTITION_SIZE)
+
+
 def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool = False) -> StepResult:
     """Land the data set's CSV files in the staging tables.
 
     Args:
         settings: name the data set, the databases and the Spark master.
-        parameters: `partition_size`, such as `8 MiB`.
+        parameters: see `read_parameters`.
         verbose: let Spark's own output through.
 
     Raises:
         PipelineError: the load is not complete. What has landed stays, and the next run does the rest.
     """
-    refuse_unknown(parameters, {"partition_size"}, step="explode")
-    partition_size = byte_size(parameters, "partition_size", default=DEFAULT_PARTITION_SIZE)
+    partition_size = read_parameters(parameters)
     with (
         staging_lock(settings.mysql, settings.staging_database),
         closing(open_registry(settings)) as registry,

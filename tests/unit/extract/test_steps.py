@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from extract import download, steps, unpack
+from extract import steps
 from extract.__main__ import main
 from pipeline.errors import SettingsError, UsageError
 from pipeline.settings import Settings, load_settings
@@ -42,20 +42,30 @@ def test_a_task_that_is_no_module_is_a_mistake_in_the_settings(tmp_path: Path, r
 @pytest.mark.parametrize(
     ("task", "parameters", "message"),
     [
-        (download, {"part_sise": 1}, "step download has no parameter 'part_sise'.*part_size"),
-        (download, {"part_size": "big"}, "part_size is 'big'"),
-        (download, {"connections": 0}, "connections is 0"),
-        (download, {"connections": True}, "connections is True"),
-        (download, {"connections": "4"}, "connections is '4'"),
-        (download, {"check_etag": "no"}, "check_etag is 'no'"),
-        (unpack, {"threads": 2}, "step unpack has no parameter 'threads'"),
+        ("extract.download", {"part_sise": 1}, "step download has no parameter 'part_sise'.*part_size"),
+        ("extract.download", {"part_size": "big"}, "part_size is 'big'"),
+        ("extract.download", {"connections": 0}, "connections is 0"),
+        ("extract.download", {"connections": True}, "connections is True"),
+        ("extract.download", {"connections": "4"}, "connections is '4'"),
+        ("extract.download", {"check_etag": "no"}, "check_etag is 'no'"),
+        ("extract.unpack", {"threads": 2}, "step unpack has no parameter 'threads'"),
+        ("spark_jobs.explode_features", {"partition_sise": 1}, "step explode has no parameter 'partition_sise'"),
+        ("spark_jobs.explode_features", {"partition_size": 0}, "partition_size is 0"),
     ],
 )
-def test_a_parameter_that_makes_no_sense_is_refused(
-    tmp_path: Path, root: Path, task: Any, parameters: dict[str, Any], message: str
+def test_a_parameter_that_makes_no_sense_is_refused_before_any_step_is_run(
+    tmp_path: Path, root: Path, task: str, parameters: dict[str, Any], message: str
 ) -> None:
+    declared = [{"name": "fine", "task": "extract.unpack"}, {"name": "odd", "task": task, **parameters}]
+    settings = declare(tmp_path, root, declared)
     with pytest.raises(SettingsError, match=message):
-        task.run_step(declare(tmp_path, root), parameters)
+        steps.run(settings)
+
+
+def test_a_module_that_is_no_task_is_refused(tmp_path: Path, root: Path) -> None:
+    settings = declare(tmp_path, root, [{"name": "load", "task": "spark_jobs.grammar"}])
+    with pytest.raises(SettingsError, match=r"'spark_jobs\.grammar', which is no task of a step"):
+        steps.choose_steps(settings, None)
 
 
 def test_help_needs_no_package(root: Path) -> None:
