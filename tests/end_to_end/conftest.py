@@ -31,7 +31,7 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     for name in filter(None, listed.stdout.split("\0")):
         if (root / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, copy / name)
+            shutil.copy2(root / name, copy / name, follow_symlinks=False)
     (copy / ".venv").symlink_to(root / ".venv")
     (copy / ".embedded").mkdir(mode=0o700)
     for provided in ("mysql", "java"):
