@@ -14,7 +14,7 @@ VENV := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run extract test lint format docs up down status bench clean
+.PHONY: help setup run extract test soak lint format docs erd up down status bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ extract: setup ## download, unpack and explode into staging (DATASET=train|test 
 test: setup lint ## every check and every test
 	@$(VENV)/python -m pytest
 
+soak: setup ## the tests that take long: kills at many moments and the like
+	@$(VENV)/python -m pytest -m soak -v -s
+
 lint: setup ## ruff, mypy and sqlfluff
 	@$(VENV)/ruff check
 	@$(VENV)/ruff format --check
@@ -54,6 +57,10 @@ docs: setup ## build dbt's documentation and serve it until Ctrl-C
 	@$(VENV)/python -m embedded up
 	@$(VENV)/dbt docs generate --target $(DATASET)
 	@$(VENV)/dbt docs serve
+
+erd: setup ## draw the four tables anew, after a change of their contracts
+	@$(VENV)/dbt --quiet parse
+	@$(VENV)/python -m pipeline.erd
 
 up: setup ## start the embedded services that the settings call for
 	@$(VENV)/python -m embedded up

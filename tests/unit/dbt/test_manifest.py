@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.erd import draw, read_manifest
+
 # dbt 1.7 ignores these without a word; 1.8 and later know them.
 IGNORED_KEYS = {"data_tests", "unit_tests"}
 
@@ -165,3 +167,8 @@ def test_the_seed_can_be_loaded_by_dbt_run(manifest: Node, root: Path) -> None:
     for seed in of_type(manifest, "seed"):
         rows = manifest["nodes"][f"analysis.deepcvr.{seed['name']}_rows"]["raw_code"]
         assert rows.strip() == (root / seed["original_file_path"]).read_text().strip()
+
+
+def test_the_drawing_of_the_tables_is_that_of_their_contracts(manifest: Node, root: Path) -> None:
+    drawn = (root / "dbt_project/docs/assets/erd.svg").read_text()
+    assert drawn == draw(*read_manifest(manifest)), "run `make erd`"
