@@ -100,6 +100,13 @@ def test_every_core_table_has_a_contract_with_keys_and_a_test_of_it(manifest: No
         assert model["unique_id"] in tested
 
 
+def test_a_key_of_several_columns_is_named_by_the_description(manifest: Node) -> None:
+    # dbt's documentation shows the constraints of columns alone.
+    for model in of_type(manifest, "model"):
+        for constraint in model["constraints"]:
+            assert "Its key is " + ", ".join(f"`{column}`" for column in constraint["columns"]) in model["description"]
+
+
 def test_tests_are_read_and_of_the_expected_kinds(manifest: Node) -> None:
     kinds: dict[str, int] = {}
     for test in of_type(manifest, "test"):
