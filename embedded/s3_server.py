@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -273,7 +274,7 @@ def _start_with(base: Path, access: Access) -> S3Server:
         environment=_environment(base, access),
     )
     server = S3Server(access, base, process.pid, was_running=False)
-    _wait_until_ready(server)
+    _wait_until_ready(server, process)
     return server
 
 
@@ -302,13 +303,15 @@ def _environment(base: Path, access: Access) -> dict[str, str]:
     }
 
 
-def _wait_until_ready(server: S3Server) -> None:
+def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until the server stores and answers; `process` is it, where this process has started it."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     log = server.base / "log" / "s3.log"
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(server):
-        if find_process(data_folder(server.base), PROGRAM) is None:
+        # Not asked of /proc: a program that is only just being started has no arguments there yet.
+        if process is not None and process.poll() is not None:
             raise ServiceError(f"the S3 server did not start: {_last_line(log)} (see {log})")
         if time.monotonic() > deadline:
             raise ServiceError(f"the S3 server does not answer after {_START_SECONDS} s (see {log})")
