@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
@@ -68,6 +71,66 @@ def test_a_killed_run_leaves_the_old_tables_whole_and_the_next_one_succeeds(
 
     project.wait_for_killed()
     assert keys_of(project.schema()) == keys_of(published.schema)
+    assert project.contents() == published.contents
+    project.succeed("run")
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
+
+
+NUM_KILLS = 20
+
+
+@dataclass
+class LongBuild:
+    """What a run published, and the seconds from a run's first statement to its end."""
+
+    published: Published
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def long_build(project: DbtProject, root: Path) -> LongBuild:
+    """A load whose build takes long beside dbt's own start, built, and built again to see how long that takes."""
+    load = generate_load(num_samples=20_000, num_groups=400)
+    stage(project.mysql, DATABASE, load, root)
+    project.succeed("run")
+    _, seconds = run_and_kill(project, after=60)
+    return LongBuild(Published(load, expected_contents(load), project.schema()), seconds)
+
+
+def run_and_kill(project: DbtProject, *, after: float) -> tuple[bool, float]:
+    """Run dbt and kill it some seconds after its first statement: whether it still ran then, and how long it had."""
+    process = project.start("run")
+    assert process.stdout
+    assert any("on-run-start" in line for line in process.stdout)
+    start = time.monotonic()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=after)
+    seconds = time.monotonic() - start
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL)
+    return process.returncode != 0, seconds
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kill", range(NUM_KILLS))
+def test_a_run_killed_at_any_moment_leaves_the_old_tables_whole(
+    project: DbtProject, long_build: LongBuild, kill: int
+) -> None:
+    published = long_build.published
+    killed = False
+    while not killed:
+        killed, seconds = run_and_kill(project, after=long_build.seconds * kill / NUM_KILLS)
+        if not killed:
+            # The machine has become quicker since.
+            long_build.seconds = seconds
+
+    project.wait_for_killed()
+    schema = project.schema()
+    left = ", ".join(sorted(schema.keys() - {*TABLES, "feature_field"}))
+    print(f"killed after {seconds:.2f} of {long_build.seconds:.2f} s, which left {left or 'nothing'}")
+    assert keys_of(schema) == keys_of(published.schema)
     assert project.contents() == published.contents
     project.succeed("run")
     assert project.schema() == published.schema
