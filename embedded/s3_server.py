@@ -321,12 +321,20 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes] | None 
     client = open_client(server)
     while True:
         try:
-            client.list_buckets()
+            _read_an_object(client)
         except (BotoCoreError, ClientError) as error:
             if time.monotonic() > deadline:
                 raise ServiceError(f"the S3 server does not serve: {error} (see {log})") from None
             time.sleep(0.1)
         else:
+            return
+
+
+def _read_an_object(client: S3Client) -> None:
+    """Read a byte of what is stored: the parts that answer are there some seconds before the part that stores."""
+    for bucket in client.list_buckets()["Buckets"]:
+        for found in client.list_objects_v2(Bucket=bucket["Name"], MaxKeys=1).get("Contents", []):
+            client.get_object(Bucket=bucket["Name"], Key=found["Key"])["Body"].read(1)
             return
 
 
