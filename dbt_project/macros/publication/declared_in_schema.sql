@@ -26,6 +26,11 @@
             ~ index.columns | join(', ') ~ "'"
         ) -%}
     {%- endfor -%}
+    {#- MySQL can have a check and not enforce it. -#}
+    {%- set in_force = " and t.enforced = 'YES'" if run_query(
+        "select 1 from information_schema.columns where table_schema = 'information_schema'"
+        ~ " and table_name = 'TABLE_CONSTRAINTS' and column_name = 'ENFORCED'"
+    ) | length > 0 -%}
     {%- for expression in contract.checks -%}
         {#- The servers differ in parentheses, quotes and blanks. -#}
         {%- set plain = modules.re.sub('[ ()`]', '', expression) -%}
@@ -33,7 +38,7 @@
             "select 'check (" ~ expression | replace("'", "''") ~ ")', exists (select 1 from information_schema.table_constraints as t"
             ~ " inner join information_schema.check_constraints as c on t.constraint_schema = c.constraint_schema"
             ~ " and t.constraint_name = c.constraint_name where t." ~ here | replace(' and ', ' and t.')
-            ~ " and regexp_replace(c.check_clause, '[ ()`]', '') = '" ~ plain | replace("'", "''") ~ "')"
+            ~ in_force ~ " and regexp_replace(c.check_clause, '[ ()`]', '') = '" ~ plain | replace("'", "''") ~ "')"
         ) -%}
     {%- endfor -%}
     {%- for foreign_key in contract.foreign_keys -%}

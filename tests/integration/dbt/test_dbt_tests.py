@@ -340,6 +340,16 @@ def test_orphan_samples_are_an_error_in_production_mode(project: DbtProject) -> 
     assert "'error' as severity" in compiled.read_text()
 
 
+def test_a_check_that_mysql_has_and_does_not_enforce_is_seen(project: DbtProject, published: Published) -> None:
+    if project.mysql.host is not None:
+        pytest.skip("MariaDB enforces every check that it has")
+    project.query("alter table sample alter check sample_chk_1 not enforced")
+    failed = project.failed_tests()
+    project.query("alter table sample alter check sample_chk_1 enforced")
+    assert failed == {"contract_is_enforced_sample_"}
+    assert project.schema() == published.schema
+
+
 def test_every_test_has_a_defect_that_it_sees(project: DbtProject) -> None:
     succeeded, output = project.run("ls", "--resource-type", "test", "--output", "name", "--quiet")
     assert succeeded
