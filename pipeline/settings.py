@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
@@ -185,16 +185,6 @@ def load_settings(
         spark_master=environ.get("SPARK_MASTER") or None,
         force=environ.get("FORCE", "") not in ("", "0") if force is None else force,
     )
-
-
-def for_data_set(settings: Settings, name: str) -> Settings:
-    """Give the settings of another data set in the same mode.
-
-    Raises:
-        SettingsError: there is no such data set.
-    """
-    chosen = _choose_data_set(name, settings.data_sets)
-    return replace(load_settings(root=settings.root, mode=settings.mode, data_set=chosen.name), mysql=settings.mysql)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

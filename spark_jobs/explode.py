@@ -116,12 +116,14 @@ def explode(block: bytes, kind: RecordKind) -> Exploded:
     """
     lines = _split_lines(block)
     good = _as_mask(pc.match_substring_regex(lines, _pattern(kind)))
-    layout = _lay_out(_joined(lines, good, block), kind)
+    well_formed = _joined(lines, good, block)
+    layout = _lay_out(well_formed, kind)
     in_bounds = _within_bounds(layout)
     if not in_bounds.all():
         good[np.flatnonzero(good)[~in_bounds]] = False
-        layout = _lay_out(_joined(lines, good, block), kind)
-    text = _joined(lines, good, block).translate(_TO_TABS)
+        well_formed = _joined(lines, good, block)
+        layout = _lay_out(well_formed, kind)
+    text = well_formed.translate(_TO_TABS)
     return Exploded(
         rows=_ranges(text, layout.line_begin, layout.header_end),
         structures=_long_rows(text, layout),

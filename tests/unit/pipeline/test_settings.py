@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment
 
 from pipeline.errors import SettingsError
-from pipeline.settings import MODES, for_data_set, load_settings
+from pipeline.settings import MODES, load_settings
 
 Write = Callable[[dict[str, Any]], Path]
 
@@ -106,7 +106,8 @@ def test_a_data_set_is_added_by_an_edit_of_pipeline_yml(declared: dict[str, Any]
 
     assert settings.database == "deepcvr_development_tiny"
     assert settings.archive_uri == "s3://deepcvr-data/development/tiny.tar.gz"
-    assert for_data_set(settings, "test").database == "deepcvr_development_test"
+    beside = load_settings(root=settings.root, environ={"DATASET": "test"})
+    assert beside.database == "deepcvr_development_test"
 
 
 def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
