@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.settings import RECORD_KINDS, RecordKind
-from spark_jobs.explode import Exploded, explode
-from spark_jobs.grammar import Reason, Record, parse_record
+from spark_jobs import explode as explode_module
+from spark_jobs.explode import explode
+from spark_jobs.grammar import Reason
+from tests.fuzz_records import ACCEPTED, check_records, contents, mutated_round, new_seed, plainly
 from tests.records import REAL_LINE, records
 
 BLOCKS = st.sampled_from(RECORD_KINDS).flatmap(
@@ -13,39 +18,13 @@ BLOCKS = st.sampled_from(RECORD_KINDS).flatmap(
 )
 
 
-def plainly(lines: list[bytes], kind: RecordKind) -> tuple[list[bytes], list[bytes], list[tuple[int, Reason, bytes]]]:
-    """What the grammar says of each line, row by row."""
-    rows: list[bytes] = []
-    structures: list[bytes] = []
-    rejected: list[tuple[int, Reason, bytes]] = []
-    for number, line in enumerate(lines):
-        record = parse_record(line, kind)
-        if isinstance(record, Record):
-            rows.append(b"\t".join([*record.columns, b""]))
-            structures.extend(
-                b"\t".join([record.columns[0], part.feature_name, part.feature_id, part.feature_value])
-                for part in sorted(record.structures, key=lambda part: int(part.feature_id))
-            )
-        else:
-            rejected.append((number, record, line))
-    return rows, structures, rejected
-
-
-def contents(exploded: Exploded) -> tuple[list[bytes], list[bytes], list[tuple[int, Reason, bytes]]]:
-    return (
-        exploded.rows.to_pylist(),
-        exploded.structures.to_pybytes().splitlines(),
-        [(reject.line_number, reject.reason, reject.record) for reject in exploded.rejected],
-    )
-
-
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(BLOCKS)
 def test_the_explode_agrees_with_the_grammar_on_every_record(block: tuple[RecordKind, list[bytes]]) -> None:
     kind, lines = block
     exploded = explode(b"".join(line + b"\n" for line in lines), kind)
 
-    assert contents(exploded) == plainly(lines, kind)
+    assert contents([exploded]) == plainly(lines, kind)
     assert exploded.num_lines == len(lines)
     assert exploded.num_structures == len(exploded.structures.to_pybytes().splitlines())
 
@@ -67,4 +46,43 @@ def test_one_bad_record_takes_nothing_from_its_neighbours() -> None:
 
 
 def test_an_empty_block_gives_nothing() -> None:
-    assert contents(explode(b"", "sample")) == ([], [], [])
+    assert contents([explode(b"", "sample")]) == ([], b"", [])
+
+
+def test_the_explode_agrees_with_the_grammar_on_a_hundred_thousand_mutated_records() -> None:
+    seed = int(os.environ.get("FUZZ_SEED") or new_seed())
+    num_mutated, counts = check_records(seed, 100_000)
+
+    assert num_mutated >= 100_000
+    assert counts.keys() == {ACCEPTED, *map(str, Reason)}  # each reason is met, and mutations that do no harm
+
+
+@pytest.mark.soak
+def test_the_explode_agrees_with_the_grammar_on_ten_million_mutated_records() -> None:
+    num_mutated, _ = check_records(int(os.environ.get("FUZZ_SEED") or new_seed()), 10_000_000)
+
+    assert num_mutated >= 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("{1,16}", "{1,17}"),
+        ("429496729[0-5]", "429496729[0-9]"),
+        ("0|[1-9][0-9]{0,8}", "[0-9]{1,9}"),
+        ("[eE][+-]?", "[eE]"),
+    ],
+)
+def test_a_mistake_in_the_explode_is_found_and_its_round_is_named(
+    right: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern = explode_module._pattern
+    monkeypatch.setattr(explode_module, "_pattern", lambda kind: pattern(kind).replace(right, wrong))
+
+    with pytest.raises(AssertionError, match=r"see it again by: python -m tests\.fuzz_records --round 1:\d+$"):
+        check_records(1, 100_000)
+
+
+def test_a_round_follows_from_its_seed() -> None:
+    assert mutated_round("1:2") == mutated_round("1:2")
+    assert mutated_round("1:2") != mutated_round("1:3")
