@@ -21,18 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from extract.landing import (
     ArchiveManifest,
-    disk_errors,
-    make_private_folder,
     manifest_path,
     now,
-    open_private,
     part_path,
     publish,
-    read_json,
     read_manifest,
     record_assets,
-    require_free_disk,
-    write_json,
     write_manifest,
 )
 from extract.s3 import (
@@ -48,6 +42,7 @@ from extract.s3 import (
 )
 from pipeline.cli import say
 from pipeline.errors import SettingsError, SourceError
+from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
 from pipeline.progress import Progress, quantity, track
 from pipeline.settings import Settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import cast
 
-from extract.landing import disk_errors, make_private_folder
 from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
+from pipeline.files import disk_errors, make_private_folder
 from pipeline.progress import duration
 from pipeline.settings import Settings, Step
 from pipeline.steps import Task

@@ -25,20 +25,17 @@ from isal import isal_zlib
 from extract.landing import (
     ArchiveManifest,
     MemberManifest,
-    disk_errors,
-    make_private_folder,
     manifest_path,
     now,
-    open_private,
     part_path,
     publish,
     read_manifest,
     record_assets,
-    require_free_disk,
     write_manifest,
 )
 from pipeline.cli import say
 from pipeline.errors import ArchiveError, PipelineError
+from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
 from pipeline.progress import quantity, track
 from pipeline.settings import RECORD_KINDS, Settings
 from pipeline.steps import StepResult, refuse_unknown
