@@ -19,10 +19,11 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from extract import landing, s3
+from extract import s3
 from extract.download import download, forget, landed
 from extract.landing import ArchiveManifest, read_manifest
 from extract.s3 import RemoteObject, client_config, look_at, s3_errors
+from pipeline import files
 from pipeline.errors import PipelineError, SettingsError, SourceError
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, proxy_to
@@ -302,7 +303,7 @@ def test_an_object_that_does_not_fit_on_the_disk_is_not_begun(
     stored: Stored, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored.put(CONTENT)
-    monkeypatch.setattr(landing, "DISK_RESERVE", shutil.disk_usage(path.parent.parent).total)
+    monkeypatch.setattr(files, "DISK_RESERVE", shutil.disk_usage(path.parent.parent).total)
     with pytest.raises(PipelineError, match=r"too small for s3://.*make room"):
         fetch(stored, path)
     assert not path.exists()

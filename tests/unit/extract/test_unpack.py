@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract import landing, unpack
+from extract import unpack
 from extract.landing import MemberManifest, manifest_path, read_manifest
 from extract.unpack import unpack_stream
+from pipeline import files
 from pipeline.errors import ArchiveError, PipelineError
 from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of, land, tar_of
 
@@ -183,7 +184,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(
 def test_a_file_that_does_not_fit_on_the_disk_is_not_begun(
     tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "DISK_RESERVE", shutil.disk_usage(tmp_path).total)
+    monkeypatch.setattr(files, "DISK_RESERVE", shutil.disk_usage(tmp_path).total)
     with pytest.raises(PipelineError, match=r"too small for sample_skeleton_train[.]csv.*make room"):
         unpacked(tmp_path, paths, archive_of(*GOOD))
     assert files_left(tmp_path) == []
