@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -135,7 +135,12 @@ def find_mysql(base: Path) -> MysqlServer | None:
 
 
 def start_mysql(
-    program: MysqlProgram, base: Path, *, tcp: TcpOptions | None = None, sizes: Sizes | None = None
+    program: MysqlProgram,
+    base: Path,
+    *,
+    tcp: TcpOptions | None = None,
+    sizes: Sizes | None = None,
+    options: Sequence[str] = (),
 ) -> MysqlServer:
     """Start the server of a folder, making its databases first where there are none, and wait until it answers.
 
@@ -144,6 +149,7 @@ def start_mysql(
         base: the server's folder.
         tcp: listen on a TCP port too; by default on the socket alone.
         sizes: InnoDB's memory and logs; by default what suits the machine.
+        options: further options of its command line, which go before this project's own.
 
     Returns:
         the server; one that runs already is returned as it is.
@@ -157,7 +163,7 @@ def start_mysql(
         if running:
             wait_until_ready(base)
             return running
-        return _start(program, base, tcp, sizes or choose_sizes(memory_bytes()))
+        return _start(program, base, tcp, sizes or choose_sizes(memory_bytes()), options)
 
 
 def wait_until_ready(base: Path, process: subprocess.Popen[bytes] | None = None, *, log_offset: int = 0) -> None:
@@ -258,7 +264,9 @@ def connect_as_root(base: Path) -> Iterator[Connection[Cursor]]:
         os.close(descriptor)
 
 
-def _start(program: MysqlProgram, base: Path, tcp: TcpOptions | None, sizes: Sizes) -> MysqlServer:
+def _start(
+    program: MysqlProgram, base: Path, tcp: TcpOptions | None, sizes: Sizes, options: Sequence[str]
+) -> MysqlServer:
     folder = data_folder(base)
     _require_matching_data(program, folder)
     log = open_log(_log(base))
@@ -274,7 +282,7 @@ def _start(program: MysqlProgram, base: Path, tcp: TcpOptions | None, sizes: Siz
     for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
         (base / name).unlink(missing_ok=True)
     offset = log.stat().st_size
-    process = start_detached(server_command(program, base, sizes, tcp), folder=folder, log=log)
+    process = start_detached([*server_command(program, base, sizes, tcp), *options], folder=folder, log=log)
     wait_until_ready(base, process, log_offset=offset)
     if tcp:
         _grant(base, tcp)

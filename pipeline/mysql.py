@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,27 @@ else:
 # strict mode guards every other statement, on servers that run without it.
 SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 
-_ACCESS_DENIED = {1044, 1045, 1142, 1698}
+# Its default is a year: somebody who forgot an open transaction would make a run wait for as long without a word.
+_SECONDS_TO_WAIT_FOR_TABLE = 3600
+_SESSION = f"set time_zone = '+00:00', lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_TABLE}"
+
 _CANNOT_CONNECT = {2002, 2003, 2005}
+_ACCESS_DENIED = {1045, 1698}
+_TLS_FAILED = {2026}
+_EMBEDDED_REFUSED = "the embedded MySQL server is not running: run make up"
+_AGAIN = "run the same command again, it continues where this one stopped"
+
+# What to do about the errors that a person can do something about. Numbers: the MySQL Error Message Reference, and
+# MariaDB's Error Codes for those of MariaDB alone.
+_REMEDIES: Mapping[tuple[int, ...], str] = {
+    (1044, 1142, 1143, 1227): "grant the user what docs/mysql.md lists",
+    (1148, 3948, 4166): "the server must allow LOAD DATA LOCAL: set global local_infile = ON, or in its configuration",
+    (1153, 2020): "the server's max_allowed_packet is too small: set it to 1M or more",
+    (3, 20, 28, 1021, 1026, 1114): f"the server has no room to write: free some of its disk, then {_AGAIN}",
+    (1205,): f"another client held a lock for too long (`show processlist` lists the clients): then {_AGAIN}",
+    (1053, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031): f"the connection was lost: {_AGAIN}",
+    (3159, 4152): "the server takes encrypted connections only: set MYSQL_SSL_MODE to required or verify_ca",
+}
 
 
 def connect(
@@ -57,11 +77,11 @@ def connect(
             database=database,
             charset="utf8mb4",
             autocommit=True,
-            local_infile=True,
             connect_timeout=10,
             sql_mode=SQL_MODE,
-            init_command="set time_zone = '+00:00'",
+            init_command=_SESSION,
             **address,
+            **_tls_arguments(settings),
         )
 
 
@@ -72,6 +92,12 @@ def explained(settings: MysqlSettings) -> Iterator[None]:
         yield
     except pymysql.err.MySQLError as error:
         raise DatabaseError(_explanation(error, settings)) from error
+    except RuntimeError as error:
+        if "LOAD_LOCAL" not in str(error):
+            raise
+        raise DatabaseError(
+            f"{settings.address} asked for a file of this machine, and was given none: do not trust it"
+        ) from error
 
 
 def shortest_path(path: Path) -> Path:
@@ -80,13 +106,45 @@ def shortest_path(path: Path) -> Path:
     return relative if len(str(relative)) < len(str(path)) else path
 
 
+def _tls_arguments(settings: MysqlSettings) -> dict[str, Any]:
+    """What the driver needs for each mode. Its own default is `preferred`, and a context makes encryption required."""
+    tls = settings.tls
+    if settings.host is None or tls.mode == "disabled":
+        return {"ssl_disabled": True}
+    if tls.mode == "preferred":
+        return {}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = tls.mode == "verify_identity"
+    context.verify_mode = ssl.CERT_REQUIRED if tls.is_verified else ssl.CERT_NONE
+    if tls.ca_certificates:
+        context.load_verify_locations(cadata=tls.ca_certificates)
+    return {"ssl": context}
+
+
 def _explanation(error: pymysql.err.MySQLError, settings: MysqlSettings) -> str:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = " ".join(str(error.args[1] if len(error.args) > 1 else error).split())
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, ssl.SSLError) or code in _TLS_FAILED:
+        return _tls_explanation(cause, settings, text)
     if code in _CANNOT_CONNECT and settings.is_embedded:
-        return "the embedded MySQL server is not running: run make up"
+        return _EMBEDDED_REFUSED
     if code in _CANNOT_CONNECT:
         return f"no MySQL server answers at {settings.address}: check MYSQL_HOST and MYSQL_PORT ({text})"
     if code in _ACCESS_DENIED:
-        return f"{settings.address} refuses user {settings.user!r}: check MYSQL_USER and MYSQL_PASSWORD ({text})"
-    return f"{settings.address} failed: {text} (error {code})"
+        check = "MYSQL_USER and MYSQL_PASSWORD"
+        if settings.tls.mode == "disabled" and settings.host is not None:
+            check += ", and whether the user must connect with TLS (MYSQL_SSL_MODE is disabled)"
+        return f"{settings.address} refuses user {settings.user!r}: check {check} ({text})"
+    remedy = next((remedy for codes, remedy in _REMEDIES.items() if code in codes), None)
+    return f"{settings.address} failed: {f'{remedy} ' if remedy else ''}({text}, error {code})"
+
+
+def _tls_explanation(cause: ssl.SSLError | None, settings: MysqlSettings, text: str) -> str:
+    tls = settings.tls
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"{settings.address} is not believed, {cause.verify_message}: check MYSQL_SSL_CA ({tls.ca_file})"
+            f" and MYSQL_HOST; MYSQL_SSL_MODE is {tls.mode}"
+        )
+    return f"{settings.address} does not agree on TLS: MYSQL_SSL_MODE is {tls.mode} ({cause or text})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,10 +17,14 @@ from pipeline.errors import SettingsError
 Mode = Literal["development", "production"]
 RecordKind = Literal["sample", "common_feature"]
 Severity = Literal["warn", "error"]
+TlsMode = Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
+
+_VERIFYING_MODES: tuple[TlsMode, ...] = ("verify_ca", "verify_identity")
 
 # Names that reach SQL, file names or S3 keys. 40 leaves room for `_staging` in MySQL's 64 characters.
 _DATA_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
@@ -29,12 +34,33 @@ _TASK_NAME = re.compile(r"(extract|spark_jobs)\.[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
+class TlsSettings:
+    """Whether the connection to the server is encrypted, and how far the server is believed.
+
+    Attributes:
+        mode: one of the modes of MySQL's own clients (the MySQL manual, `--ssl-mode`).
+        ca_file: the file that the certificates of the authorities were read from, for messages.
+        ca_certificates: those certificates, in PEM: an executor on another machine needs no copy of the file.
+    """
+
+    mode: TlsMode = "preferred"
+    ca_file: Path | None = None
+    ca_certificates: str | None = field(default=None, repr=False)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the server's certificate must be signed by one of the authorities."""
+        return self.mode in _VERIFYING_MODES
+
+
+@dataclass(frozen=True)
 class MysqlSettings:
     """Where the MySQL server is.
 
     Attributes:
         host: the server's host, or None for the embedded server, which is reached by its socket.
         unix_socket: the embedded server's socket.
+        tls: how the connection to a host is encrypted; a socket's is not.
     """
 
     host: str | None
@@ -42,6 +68,7 @@ class MysqlSettings:
     user: str
     password: str = field(repr=False)
     unix_socket: Path
+    tls: TlsSettings = TlsSettings()
 
     @property
     def is_embedded(self) -> bool:
@@ -310,5 +337,40 @@ def _mysql(environ: Mapping[str, str], root: Path) -> MysqlSettings:
     if not user:
         raise SettingsError("MYSQL_HOST is set but MYSQL_USER is not: set MYSQL_USER and MYSQL_PASSWORD")
     return MysqlSettings(
-        host=host, port=int(port), user=user, password=environ.get("MYSQL_PASSWORD", ""), unix_socket=socket
+        host=host,
+        port=int(port),
+        user=user,
+        password=environ.get("MYSQL_PASSWORD", ""),
+        unix_socket=socket,
+        tls=_tls(environ, root),
     )
+
+
+def _tls(environ: Mapping[str, str], root: Path) -> TlsSettings:
+    """Read `MYSQL_SSL_MODE` and `MYSQL_SSL_CA`. A CA alone means verify_ca, as it does to MySQL's own clients."""
+    ca = environ.get("MYSQL_SSL_CA") or None
+    mode = (environ.get("MYSQL_SSL_MODE") or ("verify_ca" if ca else "preferred")).lower()
+    if mode not in TLS_MODES:
+        raise SettingsError(f"MYSQL_SSL_MODE is {mode!r}, expected {', '.join(TLS_MODES[:-1])} or {TLS_MODES[-1]}")
+    if mode not in _VERIFYING_MODES:
+        if ca:
+            raise SettingsError(
+                f"MYSQL_SSL_CA is set, but MYSQL_SSL_MODE {mode} verifies nothing: use verify_ca or verify_identity"
+            )
+        return TlsSettings(cast(TlsMode, mode))
+    if not ca:
+        raise SettingsError(f"MYSQL_SSL_MODE is {mode} but MYSQL_SSL_CA is not set: name the file of the CA (PEM)")
+    path = root / ca  # dbt, which is run from the root, finds the same file
+    return TlsSettings(cast(TlsMode, mode), ca_file=path, ca_certificates=_read_certificates(path))
+
+
+def _read_certificates(path: Path) -> str:
+    try:
+        certificates = path.read_text(encoding="ascii", errors="ignore")  # bundles name their authorities in comments
+    except OSError as error:
+        raise SettingsError(f"MYSQL_SSL_CA: {path} cannot be read: {error.strerror or error}") from None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
+    except (ssl.SSLError, ValueError):
+        raise SettingsError(f"MYSQL_SSL_CA: {path} is not a file of certificates in PEM") from None
+    return certificates

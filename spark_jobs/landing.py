@@ -68,6 +68,10 @@ class StreamConnection(MysqlConnection):
 
     chunks: Iterable[Buffer] | None = None
 
+    def __init__(self, **arguments: Any) -> None:
+        # The driver's own connections leave it off, because they would send any file.
+        super().__init__(**{**arguments, "local_infile": True})
+
     def load(self, table: str, columns: str, chunks: Iterable[Buffer]) -> int:
         """Load rows into a table and give their number.
 
@@ -117,9 +121,10 @@ class _StreamResult(MySQLResult):
         connection: Any = self.connection
         asked_for = LoadLocalPacketWrapper(first_packet).filename
         chunks, connection.chunks = connection.chunks, None
+        refusal = LoadError(f"the MySQL server asked for a file ({asked_for!r}) that it was not offered")
         try:
             if chunks is None or asked_for != _STREAM_NAME.encode():
-                raise LoadError(f"the MySQL server asked for a file ({asked_for!r}) that it was not offered")
+                raise refusal
             for chunk in chunks:
                 view = memoryview(chunk)
                 for begin in range(0, len(view), _CHUNK_SIZE):
@@ -127,6 +132,8 @@ class _StreamResult(MySQLResult):
         finally:
             connection.write_packet(b"")
             answer = connection._read_packet()
+        if not answer.is_ok_packet():  # it asks once more
+            raise refusal
         self._read_ok_packet(answer)  # type: ignore[attr-defined] # the stubs leave out what is not public
 
 

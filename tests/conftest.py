@@ -11,7 +11,9 @@ from embedded.mysql_server import Sizes, TcpOptions, start_mysql, stop_mysql
 from embedded.programs import Kind, provide_mysql_program
 from embedded.s3_server import S3Server, start_s3, stop_s3
 from pipeline.settings import MysqlSettings
+from tests.certificates import Authority, create_authority
 from tests.ports import free_port
+from tests.servers import FragileServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,6 +55,29 @@ def mysql(request: pytest.FixtureRequest) -> MysqlSettings:
     kind: Kind = request.param
     settings: MysqlSettings = request.getfixturevalue("mysql_by_socket" if kind == "mysql" else "mariadb_by_tcp")
     return settings
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority, and the certificate of a server on 127.0.0.1 that it has signed."""
+    return create_authority(tmp_path_factory.mktemp("authority"), address="127.0.0.1")
+
+
+@pytest.fixture(scope="session", params=["mysql", "mariadb"])
+def fragile(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority
+) -> Iterator[FragileServer]:
+    """A server of each kind over TCP, with TLS, that tests may kill, starve and restart."""
+    kind: Kind = request.param
+    server = FragileServer(
+        program=provide_mysql_program(ROOT / ".embedded", kind=kind),
+        base=tmp_path_factory.mktemp(f"fragile_{kind}"),
+        tcp=TcpOptions(port=free_port(), user=USER, password=PASSWORD),
+        tls=authority.server_options,
+    )
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

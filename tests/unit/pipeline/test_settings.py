@@ -89,6 +89,21 @@ def test_a_servers_password_is_in_no_representation(root: Path) -> None:
         ({"MYSQL_HOST": "db"}, "MYSQL_HOST is set but MYSQL_USER is not"),
         ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PORT": "70000"}, "MYSQL_PORT is '70000'"),
         ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PORT": "x"}, "MYSQL_PORT is 'x'"),
+        (
+            {"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_MODE": "on"},
+            "MYSQL_SSL_MODE is 'on', expected disabled, preferred, required, verify_ca or verify_identity",
+        ),
+        ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_MODE": "VERIFY_CA"}, "MYSQL_SSL_CA is not set"),
+        (
+            {"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_MODE": "required", "MYSQL_SSL_CA": "ca.pem"},
+            "MYSQL_SSL_MODE required verifies nothing: use verify_ca or verify_identity",
+        ),
+        ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_CA": "no/ca.pem"}, "ca.pem cannot be read: No such file"),
+        (
+            {"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_CA": "README.md"},
+            r"README\.md is not a file of certificates in PEM",
+        ),
+        ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_CA": "/dev/null"}, "/dev/null is not a file of cert"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(root: Path, environment: dict[str, str], message: str) -> None:

@@ -1,0 +1,101 @@
+"""A MySQL server that tests may do anything to."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embedded.mysql_server import Sizes, TcpOptions, connect_as_root, find_mysql, start_mysql, stop_mysql
+from embedded.programs import Kind, MysqlProgram
+from pipeline.settings import MysqlSettings, TlsMode, TlsSettings
+
+_SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=64 << 20)
+
+
+@dataclass(frozen=True)
+class FragileServer:
+    """A server of one kind in a folder of its own.
+
+    Attributes:
+        program: its program.
+        base: its folder.
+        tcp: its port and its user.
+        tls: the options that give it its certificate.
+    """
+
+    program: MysqlProgram
+    base: Path
+    tcp: TcpOptions
+    tls: Sequence[str]
+
+    @property
+    def kind(self) -> Kind:
+        """Which server it is."""
+        return self.program.kind
+
+    @property
+    def settings(self) -> MysqlSettings:
+        """How its user connects."""
+        return MysqlSettings("127.0.0.1", self.tcp.port, self.tcp.user, self.tcp.password, self.base / "mysql.sock")
+
+    def trusting(self, ca: Path | None, mode: TlsMode) -> MysqlSettings:
+        """How its user connects with TLS."""
+        return replace(self.settings, tls=TlsSettings(mode, ca, ca.read_text() if ca else None))
+
+    def start(self) -> None:
+        """Start it, if it does not run."""
+        start_mysql(self.program, self.base, tcp=self.tcp, sizes=_SIZES, options=self.tls)
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        stop_mysql(self.base)
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as a machine short of memory does."""
+        descriptor = os.pidfd_open(self.pid)
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        ended, _, _ = select.select([descriptor], [], [], 30)
+        os.close(descriptor)
+        assert ended
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        server = find_mysql(self.base)
+        assert server
+        return server.pid
+
+    def as_root(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as root and give the rows of the last."""
+        with connect_as_root(self.base) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    @contextmanager
+    def variable(self, name: str, value: str) -> Iterator[None]:
+        """Let a global variable have another value, given as SQL, for new connections."""
+        ((before,),) = self.as_root(f"select @@global.{name}")
+        self.as_root(f"set global {name} = {value}")
+        try:
+            yield
+        finally:
+            self.as_root(f"set global {name} = {before!r}")
+
+    @contextmanager
+    def files_limited_to(self, size: int) -> Iterator[None]:
+        """Let none of its files grow beyond a size: to the server a disk that is full, for any user of the machine."""
+        pid = self.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
