@@ -83,6 +83,16 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only the current user may read, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    temporary.replace(path)
+
+
 def find_process(folder: Path, program: str, *, is_removed: bool = False) -> Process | None:
     """Find the process that runs a program in a folder.
 

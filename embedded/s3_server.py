@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedded.certificates import AUTHORITY, CERTIFICATE, KEY, write_certificates
 from embedded.processes import (
     find_process,
     lock,
@@ -29,6 +30,7 @@ from embedded.processes import (
     start_detached,
     started_at,
     stop_process,
+    write_private,
 )
 from pipeline.errors import ServiceError
 
@@ -44,6 +46,7 @@ _ROOM_TO_RUN = 1_000_000_000  # beside the 0.5 GB at which the server stops taki
 # The volume server closes its files within a second of SIGTERM; what keeps the process after that is idle waiting.
 _STOP_SECONDS = 2
 _PARTS = ("master", "volume", "filer", "s3")
+_CERTIFICATES = "s3_certificates"
 
 
 @dataclass(frozen=True)
@@ -206,14 +209,9 @@ def read_access(path: Path) -> Access | None:
         return None
 
 
-def write_private(path: Path, content: Any) -> None:
-    """Write JSON that only the current user may read, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+def as_json(content: Any) -> bytes:
+    """Give JSON that a person can read too."""
+    return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def choose_ports(count: int) -> tuple[int, ...]:
@@ -264,7 +262,8 @@ def _start(base: Path) -> S3Server:
 
 
 def _start_with(base: Path, access: Access) -> S3Server:
-    write_private(base / "s3.json", asdict(access))
+    write_private(base / "s3.json", as_json(asdict(access)))
+    write_certificates(base / _CERTIFICATES)
     _remove_grpc_sockets(access)
     log = open_log(base / "log" / "s3.log")
     process = start_detached(
@@ -300,7 +299,25 @@ def _environment(base: Path, access: Access) -> dict[str, str]:
         "WEED_JWT_SIGNING_READ_KEY": secrets.token_urlsafe(32),
         "WEED_JWT_FILER_SIGNING_KEY": secrets.token_urlsafe(32),
         "WEED_JWT_FILER_SIGNING_READ_KEY": secrets.token_urlsafe(32),
+        **_certificate_environment(),
     }
+
+
+def _certificate_environment() -> dict[str, str]:
+    """Have every port but that of S3 talk TLS, and only to who has the certificate: the parts themselves.
+
+    Without it the master's page and the gRPC ports obey whoever reaches them, to the deletion of a bucket. The server
+    goes without TLS and says so only in its log where it cannot read a file, so a test tries each port.
+    """
+    # Relative to the data folder, where the server works, so that it finds them in a folder that has moved.
+    folder = Path("..", "..", _CERTIFICATES)
+    authority, pair = str(folder / AUTHORITY), {"CERT": str(folder / CERTIFICATE), "KEY": str(folder / KEY)}
+    environment = {"WEED_GRPC_CA": authority, "WEED_HTTPS_CLIENT_ENABLED": "true"}
+    for part in ("MASTER", "VOLUME", "FILER", "S3", "CLIENT"):
+        environment |= {f"WEED_GRPC_{part}_{name}": value for name, value in pair.items()}
+    for part in ("MASTER", "VOLUME", "FILER", "CLIENT"):
+        environment |= {f"WEED_HTTPS_{part}_{name}": value for name, value in {**pair, "CA": authority}.items()}
+    return environment
 
 
 def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes] | None = None) -> None:

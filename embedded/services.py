@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedded import mysql_server, s3_server
-from embedded.processes import folder_size, lock, private_folder
+from embedded.processes import folder_size, lock, private_folder, write_private
 from embedded.programs import find_mysql_program, work_folder
 from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
 from pipeline.errors import ServiceError, UsageError
@@ -133,7 +133,7 @@ def _start_mysql(base: Path, report: Report) -> None:
 def _start_s3(base: Path, report: Report) -> s3_server.S3Server:
     begun = time.monotonic()
     server = s3_server.start_s3(base)
-    s3_server.write_private(base / "services.json", {"s3": server.services_entry})
+    write_private(base / "services.json", s3_server.as_json({"s3": server.services_entry}))
     state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
     report(f"S3: SeaweedFS {state}, {server.endpoint_url}")
     return server

@@ -14,6 +14,7 @@ from pipeline.settings import MysqlSettings
 from tests.certificates import Authority, create_authority
 from tests.ports import free_port
 from tests.servers import FragileServer
+from tests.watchdog import watched
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +23,13 @@ PASSWORD = """it's a "secret" w%rd @/:;"""
 USER = "deepcvr"
 
 _SIZES = Sizes(buffer_pool_bytes=256 << 20, redo_log_bytes=256 << 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """However they end, by SIGKILL too."""
+    with watched(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(scope="session")
