@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Never
 
 from pipeline.cli import run_command
 
@@ -79,5 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def run_and_leave(arguments: list[str] | None = None) -> Never:
+    """Run the command and end the process; after a failure without waiting for what still runs in it.
+
+    Args:
+        arguments: as for `main`.
+    """
+    if (code := main(arguments)) == 0:
+        sys.exit()
+    from extract.interrupt import leave  # noqa: PLC0415 - --help needs none of it
+
+    leave(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_leave()

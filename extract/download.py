@@ -305,8 +305,9 @@ def _fetch(client: S3Client, found: RemoteObject, path: Path, journal: _Journal,
     finally:
         transfer.stop.set()
         executor.shutdown(wait=False, cancel_futures=True)
+        begun = [future for future in running if not future.cancelled()]  # `wait` takes a cancelled one for not done
         # A thread that is still in a read would write to whatever file gets the descriptor's number next.
-        if not wait(running, timeout=SECONDS_TO_STOP).not_done:
+        if not wait(begun, timeout=SECONDS_TO_STOP).not_done:
             os.close(descriptor)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Never
 
 # How long the work may take to put itself away after a signal.
 GRACE_SECONDS = 4.0
@@ -109,10 +110,22 @@ def _end_later(number: int, ended: threading.Event) -> None:
 
 
 def _end(number: int) -> None:
+    leave(128 + number)
+
+
+def leave(code: int) -> Never:
+    """End the process now, and its children.
+
+    Python itself would first wait for every thread, and one that asks a network which is gone holds it for minutes.
+
+    Args:
+        code: the exit code.
+    """
     end_children()
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-    os._exit(128 + number)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def end_children() -> None:

@@ -121,7 +121,10 @@ def read_range(client: S3Client, found: RemoteObject, bytes_: range) -> Iterator
         if answer["ETag"].strip('"') != found.etag:
             raise ReplacedError
         if answer.get("ContentRange") != f"bytes {bytes_.start}-{bytes_.stop - 1}/{found.size_bytes}":
-            raise SourceError(f"{found.uri}: the store does not answer {wanted} with that range of the object")
+            raise SourceError(
+                f"{found.uri}: the store does not answer {wanted} with that range of the object: check"
+                " AWS_ENDPOINT_URL, and whether a proxy or cache on the way knows ranges"
+            )
         left = len(bytes_)
         while left:
             block = body.read(min(_BLOCK, left))

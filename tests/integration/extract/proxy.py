@@ -41,6 +41,33 @@ def honest(_connection: int, _before: int, data: bytes) -> bytes:
     return data
 
 
+def refusal(status: str, code: str) -> bytes:
+    """An answer as S3 gives it when it does not do what was asked."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>'.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Connection: close\r\n\r\n" + body
+
+
+def refusing(answer: bytes, when: Callable[[int], bool]) -> Spoil:
+    """Give an answer of one's own in place of the server's, where `when` says so of the connection."""
+    refused: set[int] = set()
+
+    def spoil(connection: int, _before: int, data: bytes) -> bytes:
+        if connection in refused:
+            return b""
+        if is_head(data) and when(connection):
+            refused.add(connection)
+            return answer
+        return data
+
+    return spoil
+
+
+def is_head(data: bytes) -> bool:
+    """Whether these are the first bytes of an answer; the tests' servers send its headers in one piece."""
+    return data.startswith(b"HTTP/1.")
+
+
 @contextmanager
 def proxy_to(endpoint_url: str, spoil: Spoil = honest) -> Iterator[Proxy]:
     """Run a proxy before a server."""

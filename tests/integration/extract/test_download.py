@@ -1,16 +1,18 @@
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
 import random
+import re
+import shlex
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from extract.s3 import RemoteObject, client_config, look_at, s3_errors
 from pipeline import files
 from pipeline.errors import PipelineError, SettingsError, SourceError
 from tests.integration.extract.conftest import Stored
-from tests.integration.extract.proxy import CutError, proxy_to
+from tests.integration.extract.proxy import CutError, is_head, proxy_to, refusal, refusing
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -58,6 +60,15 @@ def assert_landed(path: Path, content: bytes = CONTENT) -> None:
     assert manifest is not None
     assert manifest.sha256 == hashlib.sha256(content).hexdigest()
     assert files_of(path) == [path.name, f"{path.name}.json"]
+
+
+def assert_continues(stored: Stored, path: Path) -> None:
+    """Check that a download which failed after 1.5 MB goes on from there, by the bytes that the store serves."""
+    assert files_of(path) == [f"{path.name}.part", f"{path.name}.part.json"]
+    with proxy_to(stored.server.endpoint_url) as proxy:
+        fetch(stored, path, proxy.endpoint_url)
+        assert proxy.answered < len(CONTENT) - 3 * PART
+    assert_landed(path)
 
 
 def files_of(path: Path) -> list[str]:
@@ -133,16 +144,144 @@ def test_a_stalled_connection_is_given_up_and_the_part_asked_for_again(
     assert_landed(path)
 
 
-@pytest.mark.parametrize("status", [b"503 Slow Down", b"500 Internal Server Error"])
-def test_a_busy_server_is_asked_again(stored: Stored, path: Path, status: bytes) -> None:
+def test_a_connection_that_stalls_for_good_ends_in_one_line_and_the_next_run_continues(
+    stored: Stored, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "READ_SECONDS", 0.3)
+    ended = threading.Event()
+
+    def spoil(_connection: int, _before: int, data: bytes) -> bytes:
+        if proxy.answered > 1_500_000 and ended.wait(60):
+            raise CutError
+        return data
+
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url) as proxy:
+        proxy.spoil = spoil
+        begun = time.monotonic()
+        with pytest.raises(SourceError, match=r"keeps breaking off \(ReadTimeoutError\).*again, it continues"):
+            fetch(stored, path, proxy.endpoint_url)
+        assert time.monotonic() - begun < 30
+        ended.set()
+    assert_continues(stored, path)
+
+
+REFUSALS = [("503 Slow Down", "SlowDown"), ("500 Internal Server Error", "InternalError")]
+
+
+@pytest.mark.parametrize(("status", "code"), [*REFUSALS, ("429 Too Many Requests", "TooManyRequests")])
+def test_a_busy_server_is_asked_again(stored: Stored, path: Path, status: str, code: str) -> None:
+    refused: set[int] = set()
+
+    def is_refused(connection: int) -> bool:
+        if connection % 3 == 1:
+            refused.add(connection)
+        return connection in refused
+
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url, refusing(refusal(status, code), is_refused)) as proxy:
+        fetch(stored, path, proxy.endpoint_url)
+    assert refused
+    assert_landed(path)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        *((*refused, f"keeps answering {refused[0][:3]} {refused[1]}: run the same command") for refused in REFUSALS),
+        ("400 Bad Request", "ExpiredToken", r"refuses the credentials \(ExpiredToken\): check AWS_ACCESS_KEY_ID"),
+        ("403 Forbidden", "AccessDenied", r"does not let you read it \(AccessDenied\): check AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_server_that_refuses_from_the_middle_on_ends_in_one_line_and_the_next_run_continues(
+    stored: Stored, path: Path, status: str, code: str, message: str
+) -> None:
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url) as proxy:
+        proxy.spoil = refusing(refusal(status, code), lambda _: proxy.answered > 1_500_000)
+        with pytest.raises(SourceError, match=message) as caught:
+            fetch(stored, path, proxy.endpoint_url)
+    assert "\n" not in str(caught.value)
+    assert_continues(stored, path)
+
+
+def test_an_object_that_is_removed_while_it_is_downloaded_ends_in_one_line_and_continues_when_it_is_back(
+    stored: Stored, path: Path
+) -> None:
+    removed: list[bool] = []
+
+    def spoil(_connection: int, _before: int, data: bytes) -> bytes:
+        if proxy.answered > 1_500_000 and not removed:
+            removed.append(True)
+            stored.client().delete_object(Bucket=stored.bucket, Key=stored.key)
+        return data
+
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url) as proxy:
+        proxy.spoil = spoil
+        with pytest.raises(SourceError, match="there is no such object"):
+            fetch(stored, path, proxy.endpoint_url, connections=1)
+    stored.put(CONTENT)
+    assert_continues(stored, path)
+
+
+def halved(_connection: int, _before: int, data: bytes) -> bytes:
+    """Say and send half of what the server gives, as if that were all."""
+    if not is_head(data):
+        return data
+    length = re.search(rb"Content-Length: (\d+)", data)
+    assert length
+    half = b"Connection: close\r\nContent-Length: %d" % (int(length[1]) // 2)
+    return data.replace(length[0], half, 1)
+
+
+def test_a_body_that_is_shorter_than_its_range_is_completed(stored: Stored, path: Path) -> None:
     def spoil(connection: int, before: int, data: bytes) -> bytes:
-        if connection % 3 == 1 and before == 0:
-            return b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        return data if connection % 3 != 1 else b""
+        return halved(connection, before, data) if connection % 2 else data
 
     stored.put(CONTENT)
     with proxy_to(stored.server.endpoint_url, spoil) as proxy:
         fetch(stored, path, proxy.endpoint_url)
+        assert proxy.connections > 6
+    assert_landed(path)
+
+
+def test_bodies_that_are_always_too_short_end_in_one_line_and_the_next_run_continues(
+    stored: Stored, path: Path
+) -> None:
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url) as proxy:
+        proxy.spoil = lambda *answer: halved(*answer) if proxy.answered > 1_500_000 else answer[2]
+        with pytest.raises(SourceError, match=r"keeps breaking off \(an answer ended .* early\): run the same command"):
+            fetch(stored, path, proxy.endpoint_url)
+    assert_continues(stored, path)
+
+
+@pytest.mark.parametrize(
+    ("header", "instead"),
+    [
+        (rb"206 Partial Content", b"200 OK"),  # with all of the object, as of a cache that knows no ranges
+        (rb"Content-Range: bytes \d+-", b"Content-Range: bytes 5-"),
+        (rb"/%d" % len(CONTENT), b"/99"),
+        (rb"Content-Range: [^\r]*", b"X: y"),
+    ],
+)
+def test_a_store_that_gives_another_range_is_not_believed(
+    stored: Stored, path: Path, header: bytes, instead: bytes
+) -> None:
+    def spoil(_connection: int, _before: int, data: bytes) -> bytes:
+        if is_head(data) and b"206" in data[:20]:
+            data = re.sub(header, instead, data, count=1)
+            return re.sub(rb"Content-Range:", b"X-Range:", data) if instead == b"200 OK" else data
+        return data
+
+    stored.put(CONTENT)
+    with (
+        proxy_to(stored.server.endpoint_url, spoil) as proxy,
+        pytest.raises(SourceError, match=r"does not answer bytes=\d+-\d+ with that range.*AWS_ENDPOINT_URL"),
+    ):
+        fetch(stored, path, proxy.endpoint_url)
+    fetch(stored, path)
     assert_landed(path)
 
 
@@ -162,48 +301,62 @@ def test_a_server_that_stays_down_ends_in_one_line_and_the_next_run_continues(
         proxy.spoil = spoil
         with pytest.raises(SourceError, match="run the same command again, it continues"):
             fetch(stored, path, proxy.endpoint_url)
-    assert files_of(path) == [f"{path.name}.part", f"{path.name}.part.json"]
-    with proxy_to(stored.server.endpoint_url) as proxy:
-        fetch(stored, path, proxy.endpoint_url)
-        assert proxy.answered < len(CONTENT) - 3 * PART
+    assert_continues(stored, path)
     assert "the download goes on" in capsys.readouterr().out
-    assert_landed(path)
 
 
-def test_a_download_that_was_killed_continues_from_the_parts_it_has(root: Path, stored: Stored, path: Path) -> None:
-    program = """
-import sys
+PROGRAM = """
+import os, resource, shutil, sys, threading, time
 from pathlib import Path
 import boto3
 from extract import download, s3
+from pipeline.cli import run_command
 download.SECONDS_BETWEEN_JOURNALS = 0.1
-bucket, key, path = sys.argv[1:]
-client = boto3.client("s3", config=s3.client_config(2))
-found = s3.look_at(client, bucket, key)
-download.download(client, found, Path(path), part_bytes=262144, connections=2)
+bucket, key, name = sys.argv[1:]
+path = Path(name)
+journal = path.with_name(f"{path.name}.part.json")
+
+def land():
+    client = boto3.client("s3", config=s3.client_config(2))
+    found = s3.look_at(client, bucket, key)
+    download.download(client, found, path, part_bytes=262144, connections=2)
+
+PRELUDE
+sys.exit(run_command(land, verbose=False))
 """
 
-    def slow(_connection: int, _before: int, data: bytes) -> bytes:
-        time.sleep(0.02)
-        return data
 
+def command(stored: Stored, path: Path, prelude: str = "") -> list[str]:
+    """A process of its own that lands the object."""
+    return [sys.executable, "-c", PROGRAM.replace("PRELUDE", prelude), stored.bucket, stored.key, str(path)]
+
+
+def environ(stored: Stored, endpoint_url: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": stored.server.access.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": stored.server.access.secret_access_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def slow(_connection: int, _before: int, data: bytes) -> bytes:
+    time.sleep(0.02)
+    return data
+
+
+def test_a_download_that_was_killed_continues_from_the_parts_it_has(root: Path, stored: Stored, path: Path) -> None:
     stored.put(CONTENT)
     journal = path.with_name(f"{path.name}.part.json")
-    with proxy_to(stored.server.endpoint_url, slow) as proxy:
-        environ = {
-            **os.environ,
-            "AWS_ENDPOINT_URL": proxy.endpoint_url,
-            "AWS_ACCESS_KEY_ID": stored.server.access.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": stored.server.access.secret_access_key,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        with subprocess.Popen(
-            [sys.executable, "-c", program, stored.bucket, stored.key, str(path)], cwd=root, env=environ
-        ) as process:
-            deadline = time.monotonic() + 20
-            while not (journal.exists() and json.loads(journal.read_text())["done"]) and time.monotonic() < deadline:
-                time.sleep(0.02)
-            process.send_signal(signal.SIGKILL)
+    with (
+        proxy_to(stored.server.endpoint_url, slow) as proxy,
+        subprocess.Popen(command(stored, path), cwd=root, env=environ(stored, proxy.endpoint_url)) as process,
+    ):
+        deadline = time.monotonic() + 20
+        while not (journal.exists() and json.loads(journal.read_text())["done"]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
     assert not path.exists()
     done = len(json.loads(journal.read_text())["done"])
     assert 0 < done < len(CONTENT) // PART
@@ -230,24 +383,51 @@ def test_a_kill_between_the_rename_and_the_manifest_costs_no_download(stored: St
     assert_landed(path)
 
 
+@pytest.mark.parametrize("other", [OTHER, CONTENT[::-1]], ids=["of another size", "of the same size"])
+@pytest.mark.parametrize("connections", [1, 4])
 def test_an_object_that_is_replaced_while_it_is_downloaded_is_begun_again(
-    stored: Stored,
-    path: Path,
-    capsys: pytest.CaptureFixture[str],
+    stored: Stored, path: Path, capsys: pytest.CaptureFixture[str], other: bytes, connections: int
 ) -> None:
     replaced: list[bool] = []
+    one_by_one = threading.Lock()  # or the other connections could end before the object is replaced
 
-    def spoil(_connection: int, before: int, data: bytes) -> bytes:
-        if before > 600_000 and not replaced:
-            replaced.append(True)
-            stored.put(OTHER)
+    def spoil(_connection: int, _before: int, data: bytes) -> bytes:
+        with one_by_one:
+            if proxy.answered > 600_000 and not replaced:
+                replaced.append(True)
+                stored.put(other)
         return data
 
     stored.put(CONTENT)
-    with proxy_to(stored.server.endpoint_url, spoil) as proxy:
-        fetch(stored, path, proxy.endpoint_url, connections=1)
+    with proxy_to(stored.server.endpoint_url) as proxy:
+        proxy.spoil = spoil
+        fetch(stored, path, proxy.endpoint_url, connections=connections)
     assert "was replaced while it was downloaded: starting again" in capsys.readouterr().out
-    assert_landed(path, OTHER)
+    assert_landed(path, other)
+
+
+def test_an_object_that_is_replaced_again_and_again_ends_in_one_line_and_lands_when_that_ends(
+    stored: Stored, path: Path
+) -> None:
+    count = 0
+
+    def spoil(_connection: int, _before: int, data: bytes) -> bytes:
+        nonlocal count
+        if is_head(data) and b"206" in data[:20]:
+            count += 1
+            if count % 3 == 0:
+                stored.put(OTHER + bytes(count))
+        return data
+
+    stored.put(CONTENT)
+    with (
+        proxy_to(stored.server.endpoint_url, spoil) as proxy,
+        pytest.raises(SourceError, match="replaced again and again while it is downloaded: try later"),
+    ):
+        fetch(stored, path, proxy.endpoint_url, connections=1)
+    assert not path.exists()
+    fetch(stored, path)
+    assert_landed(path, OTHER + bytes(9))
 
 
 def test_an_object_that_was_replaced_between_two_runs_is_begun_again(
@@ -309,23 +489,80 @@ def test_an_object_that_does_not_fit_on_the_disk_is_not_begun(
     assert not path.exists()
 
 
+FILL_THE_DISK = """
+def fill():
+    while not (journal.exists() and "[\\n" in journal.read_text()):
+        time.sleep(0.01)
+    with (path.parents[1] / "filler").open("wb", buffering=0) as filler:
+        for size in (1 << 20, 1 << 10, 1):
+            try:
+                while True:
+                    filler.write(bytes(size))
+            except OSError:
+                pass
+
+threading.Thread(target=fill, daemon=True).start()
+"""
+
+# Runs the first command on a small disk of its own, which the command fills while it downloads, makes room, and runs
+# the second. An ordinary user may mount in a namespace of his own.
+ON_A_SMALL_DISK = """
+set -e
+mount -t tmpfs -o size=72m none "$1"
+df -k "$1" >&2
+if {first}; then exit 9; fi
+df -k "$1" | tail -n 1 >&2
+rm "$1/filler"
+ls "$1/archives"
+AWS_ENDPOINT_URL=$2 {second}
+sha256sum "$1/archives/taobao_train.tar.gz"
+"""
+PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
 def test_a_disk_that_fills_up_ends_in_one_line_and_the_next_run_continues(
-    stored: Stored, path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, stored: Stored, tmp_path: Path
 ) -> None:
+    if subprocess.run([*PRIVATE_MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"], check=False).returncode:
+        pytest.skip("this system lets its users mount nothing: the test with a limit on file sizes stands alone")
     stored.put(CONTENT)
-    write = os.pwrite
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    path = disk / "archives" / "taobao_train.tar.gz"
+    script = ON_A_SMALL_DISK.format(
+        first=shlex.join(command(stored, path, FILL_THE_DISK)), second=shlex.join(command(stored, path))
+    )
+    with proxy_to(stored.server.endpoint_url, slow) as first, proxy_to(stored.server.endpoint_url) as second:
+        ended = subprocess.run(
+            [*PRIVATE_MOUNTS, "sh", "-c", script, "sh", str(disk), second.endpoint_url],
+            cwd=root,
+            env=environ(stored, first.endpoint_url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stderr
+    errors = [line for line in ended.stderr.splitlines() if not line.startswith(("Filesystem", "none"))]
+    assert len(errors) == 1, ended.stderr
+    assert re.match(rf"error: the disk is full while writing {path.parent}/\S+: make room", errors[0])
+    assert ended.stderr.splitlines()[-1].split()[3] == "0"  # kilobytes that were left
+    assert "the download goes on" in ended.stdout
+    assert second.answered < len(CONTENT)
+    assert hashlib.sha256(CONTENT).hexdigest() in ended.stdout
 
-    def full(descriptor: int, data: bytes, position: int) -> int:
-        if position > 1_000_000:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data, position)
 
-    monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(PipelineError, match=r"the disk is full while writing .*taobao_train.tar.gz.part: make room"):
-        fetch(stored, path)
+def test_a_file_that_may_not_grow_so_large_ends_in_one_line(root: Path, stored: Stored, path: Path) -> None:
+    stored.put(CONTENT)
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))"
+    environment = environ(stored, stored.server.endpoint_url)
+    ended = subprocess.run(
+        command(stored, path, limit), cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"error: the disk is full while writing {path}.part: make room")
+    assert ended.stderr.count("\n") == 1
     assert not path.exists()
-    monkeypatch.undo()
-    fetch(stored, path)
+    subprocess.run(command(stored, path), cwd=root, env=environment, check=True)
     assert_landed(path)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pipeline.errors import ArchiveError, DatabaseError, PipelineError
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from tests.integration.extract.conftest import Stored
-from tests.integration.extract.proxy import proxy_to
+from tests.integration.extract.proxy import CutError, is_head, proxy_to, refusal
 from tests.ports import free_port
 from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of
 
@@ -174,14 +175,14 @@ def test_a_second_run_of_the_same_data_set_refuses_while_the_first_goes_on(proje
 def run_command(project: Path, environ: dict[str, str], *, root: Path) -> subprocess.Popen[str]:
     """Start `python -m extract` on another folder than the project's own."""
     program = f"""
-import functools, sys
+import functools
 from pathlib import Path
 from extract import download
-from extract.__main__ import main
+from extract.__main__ import run_and_leave
 from pipeline import settings
 settings.load_settings = functools.partial(settings.load_settings, root=Path({str(project)!r}))
 download.SECONDS_BETWEEN_JOURNALS = 0.1
-sys.exit(main([]))
+run_and_leave([])
 """
     return subprocess.Popen(
         [sys.executable, "-c", program],
@@ -191,6 +192,78 @@ sys.exit(main([]))
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def environ_of_mysql(mysql: MysqlSettings) -> dict[str, str]:
+    return {
+        "MYSQL_HOST": "127.0.0.1",
+        "MYSQL_PORT": str(mysql.port),
+        "MYSQL_USER": mysql.user,
+        "MYSQL_PASSWORD": mysql.password,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "refuses the credentials (SignatureDoesNotMatch): check AWS_"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "refuses the credentials (InvalidAccessKeyId): check AWS_"),
+        (
+            {"AWS_ENDPOINT_URL": "http://user:hidden@127.0.0.1:1"},
+            "does not answer (EndpointConnectionError): check the",
+        ),
+        ({"bucket": "no-such-bucket"}, "has no bucket no-such-bucket: check source.bucket in pipeline.yml"),
+        ({"key": "is removed"}, "there is no such object at http://127.0.0.1"),
+    ],
+)
+def test_a_source_that_cannot_be_read_ends_the_command_in_one_line(
+    project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path, change: dict[str, str], message: str
+) -> None:
+    environ = {**environ_of(stored), **environ_of_mysql(mariadb_by_tcp)}
+    environ |= {name: value for name, value in change.items() if name.startswith("AWS_")}
+    stored.put(GOOD)
+    if "key" in change:
+        stored.client().delete_object(Bucket=stored.bucket, Key=stored.key)
+    if "bucket" in change:
+        declared = yaml.safe_load((project / "pipeline.yml").read_text())
+        declared["source"]["bucket"] = change["bucket"]
+        (project / "pipeline.yml").write_text(yaml.safe_dump(declared, sort_keys=False))
+    with run_command(project, environ, root=root) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith("error: download: s3://")
+    assert message in errors
+    assert errors.count("\n") == 1
+    secrets = ("wrong-secret", "hidden", stored.server.access.secret_access_key, mariadb_by_tcp.password)
+    assert not any(secret in errors for secret in secrets)
+    assert not list((project / "data").rglob("*.part*"))
+
+
+def test_a_command_that_failed_does_not_wait_for_a_network_that_is_gone(
+    project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path
+) -> None:
+    """One connection is refused while the others are silent, which they may be for 30 s."""
+    stored.put(archive_of(Entry(SKELETON, os.urandom(40 << 20)), Entry(COMMON, b"x\n")))
+    silent: set[int] = set()
+    ended = threading.Event()
+
+    def spoil(connection: int, before: int, data: bytes) -> bytes:
+        if len(silent) < 3 and before > 1_000_000:
+            silent.add(connection)
+        if connection in silent:
+            ended.wait(120)
+            raise CutError
+        return refusal("403 Forbidden", "AccessDenied") if len(silent) == 3 and is_head(data) else data
+
+    with proxy_to(stored.server.endpoint_url, spoil) as proxy:
+        environ = {**environ_of(stored, proxy.endpoint_url), **environ_of_mysql(mariadb_by_tcp)}
+        with run_command(project, environ, root=root) as process:
+            assert process.stderr
+            assert "does not let you read it (AccessDenied)" in process.stderr.readline()
+            said = time.monotonic()
+            assert process.wait(60) == 1
+            assert time.monotonic() - said < 5
+        ended.set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -203,12 +276,7 @@ def test_a_signal_in_the_middle_of_a_download_is_answered_and_the_next_run_conti
 
     noise = os.urandom(24 << 20)
     stored.put(archive_of(Entry(SKELETON, noise), Entry(COMMON, b"x\n")))
-    mysql = {
-        "MYSQL_HOST": "127.0.0.1",
-        "MYSQL_PORT": str(mariadb_by_tcp.port),
-        "MYSQL_USER": mariadb_by_tcp.user,
-        "MYSQL_PASSWORD": mariadb_by_tcp.password,
-    }
+    mysql = environ_of_mysql(mariadb_by_tcp)
     journal = project / "data/development/archives/taobao_train.tar.gz.part.json"
     with proxy_to(stored.server.endpoint_url, slow) as proxy:
         with run_command(project, {**environ_of(stored, proxy.endpoint_url), **mysql}, root=root) as process:
