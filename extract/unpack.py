@@ -53,9 +53,12 @@ _READ_AHEAD = 6  # blocks
 _SYNC = 16 << 20  # written between two syncs, which run beside the writing so that little is left for the end
 _GZIP = 31  # zlib's number for a gzip stream with its header, CRC and length
 _GZIP_BEGINS = b"\x1f"
-_LARGEST_HEADER = 1 << 20  # of tar's extended headers, which tarfile reads whole
+# Of the headers before a member, and of those of a whole archive. tarfile reads them whole, and what it does with
+# extended ones takes time and memory by the square of their size: one of 1 MiB takes 15 minutes, another 250 GB.
+_LARGEST_HEADERS = 16 << 10
+_LARGEST_HEADERS_TOGETHER = 1 << 20
+_MOST_GLOBAL_HEADERS = 100
 _MOST_WARNINGS = 10
-_REMEDY = "make extract FORCE=1 downloads it again"
 
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _END_MARK = bytes(tarfile.BLOCKSIZE)
@@ -82,8 +85,8 @@ class _Archive:
     digest: _Digest = field(default_factory=hashlib.sha256)
 
     def error(self, what: str) -> ArchiveError:
-        """Say what is wrong with the archive, and the remedy."""
-        return ArchiveError(f"{self.label} {what}: {_REMEDY}")
+        """Say what is wrong with the archive."""
+        return ArchiveError(f"{self.label} {what}")
 
     def count_content(self, amount: int) -> None:
         """Count bytes that came out, and stop where there are too many."""
@@ -169,7 +172,8 @@ def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) ->
         The manifest of each CSV file, by the member's name.
 
     Raises:
-        ArchiveError: the archive is damaged, or does not hold what it should; no CSV file is left.
+        ArchiveError: the archive is damaged, or does not hold what it should; no CSV file is left, and an archive that
+            has changed since it landed no longer counts as landed.
         PipelineError: the disk is full; no CSV file is left.
     """
     for path in paths.values():
@@ -188,15 +192,34 @@ def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) ->
                 advance=progress.advance,
             )
         if sha256 != landed.sha256:
-            raise ArchiveError(f"{archive} is not what was downloaded, its checksum has changed: {_REMEDY}")
+            raise ArchiveError(f"{archive} is not what was downloaded: its checksum has changed")
         for name, path in paths.items():
             with disk_errors(path):
                 publish(parts[name], path)
                 write_manifest(path, manifests[name])
+    except ArchiveError as error:
+        raise ArchiveError(f"{error}: {_remedy(archive, landed)}") from error
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
     return manifests
+
+
+def _remedy(archive: Path, landed: ArchiveManifest) -> str:
+    """Say what to do about an archive that cannot be unpacked: it was bad in S3, or it has been spoiled since.
+
+    One that was spoiled on this disk no longer counts as landed, so that the next run downloads it again.
+    """
+    with disk_errors(archive), archive.open("rb") as file:
+        is_as_it_came = hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256
+    if is_as_it_came:
+        return (
+            f"it came so from {landed.uri}: put a good one there and run the same command again (make extract FORCE=1"
+            " downloads this one again)"
+        )
+    with disk_errors(archive):
+        manifest_path(archive).unlink(missing_ok=True)
+    return "it has changed on this disk since it was downloaded: run the same command again, it downloads it anew"
 
 
 def largest_content(archive_bytes: int) -> int:
@@ -310,6 +333,7 @@ class _Content:
         self._block, self._start = b"", 0
         self._position = 0
         self._last_header = b""
+        self._headers = self._headers_before = 0
 
     def tell(self) -> int:
         return self._position
@@ -321,10 +345,18 @@ class _Content:
             pass
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= _LARGEST_HEADER:
-            raise self._archive.error(f"has a header of {size:,} bytes, which cannot be right")
+        self._headers += size
+        of_member = self._headers - self._headers_before
+        if size < 0 or of_member > _LARGEST_HEADERS:
+            raise self._archive.error(f"has {of_member:,} bytes of headers before a member, which cannot be right")
+        if self._headers > _LARGEST_HEADERS_TOGETHER:
+            raise self._archive.error(f"has more than {_LARGEST_HEADERS_TOGETHER:,} bytes of headers, far too many")
         self._last_header = b"".join(self.data(size))
         return self._last_header
+
+    def begin_member(self) -> None:
+        """Count the headers anew: those of a member have been read."""
+        self._headers_before = self._headers
 
     def data(self, size: int) -> Iterator[bytes]:
         """Take the next `size` bytes, or fewer where the content ends."""
@@ -396,6 +428,9 @@ def _members(content: _Content, archive: _Archive) -> Iterator[tarfile.TarInfo]:
     try:
         tar = tarfile.TarFile(fileobj=cast(IO[bytes], content), mode="r", errors="surrogateescape")
         while (member := tar.next()) is not None:
+            if (count := len(tar.pax_headers or ())) > _MOST_GLOBAL_HEADERS:
+                raise archive.error(f"has {count:,} global headers, which cannot be right")
+            content.begin_member()
             yield member
             tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
     except PipelineError:

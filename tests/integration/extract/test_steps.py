@@ -138,6 +138,20 @@ def test_a_damaged_archive_stops_the_run_with_the_steps_name_and_no_csv(settings
     assert settings.member_path("sample").read_bytes() == SAMPLES
 
 
+def test_an_archive_that_was_spoiled_on_the_disk_is_downloaded_anew_by_the_same_command(
+    settings: Settings, stored: Stored
+) -> None:
+    stored.put(GOOD)
+    steps.run(settings, only="download")
+    with settings.archive_path.open("r+b") as file:
+        file.seek(len(GOOD) // 2)
+        file.write(b"spoiled")
+    with pytest.raises(ArchiveError, match=r"^unpack: .*: run the same command again, it downloads it anew$"):
+        steps.run(settings)
+    steps.run(settings)
+    assert settings.member_path("sample").read_bytes() == SAMPLES
+
+
 def test_one_step_runs_alone(settings: Settings, stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
     stored.put(GOOD)
     steps.run(settings, only="download")
