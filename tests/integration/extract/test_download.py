@@ -236,13 +236,18 @@ def halved(_connection: int, _before: int, data: bytes) -> bytes:
 
 
 def test_a_body_that_is_shorter_than_its_range_is_completed(stored: Stored, path: Path) -> None:
+    shortened: list[int] = []
+
     def spoil(connection: int, before: int, data: bytes) -> bytes:
-        return halved(connection, before, data) if connection % 2 else data
+        if connection % 2 and is_head(data):
+            shortened.append(connection)
+            return halved(connection, before, data)
+        return data
 
     stored.put(CONTENT)
     with proxy_to(stored.server.endpoint_url, spoil) as proxy:
         fetch(stored, path, proxy.endpoint_url)
-        assert proxy.connections > 6
+    assert shortened
     assert_landed(path)
 
 
