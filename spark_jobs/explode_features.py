@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +150,15 @@ def _land(
     verbose: bool,
 ) -> float:
     destination = Destination(settings.mysql, settings.staging_database, load.load_id)
-    tasks = [(destination, file.path, file.kind, partition) for file, partition in _interleaved(load.pending, files)]
+    tasks = [(file.path, file.kind, partition) for file, partition in _interleaved(load.pending, files)]
+    # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
+    land = partial(_land_task, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
     with spark_session(settings, log=log) as spark:
         begun = time.monotonic()
         with _progress(settings, load):
             try:
-                spark.sparkContext.parallelize(tasks, len(tasks)).foreach(_land_task)
+                spark.sparkContext.parallelize(tasks, len(tasks)).foreach(land)
             except Exception as error:
                 raise _explained_failure(error, log) from error
         seconds = time.monotonic() - begun
@@ -165,8 +168,8 @@ def _land(
     return seconds
 
 
-def _land_task(task: tuple[Destination, Path, RecordKind, Partition]) -> None:
-    land_partition(*task)
+def _land_task(destination: Destination, task: tuple[Path, RecordKind, Partition]) -> None:
+    land_partition(destination, *task)
 
 
 def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[tuple[SourceFile, Partition]]:
@@ -202,12 +205,24 @@ def _progress(settings: Settings, load: Load) -> Iterator[None]:
 
 def _explained_failure(error: Exception, log: Path | None) -> PipelineError:
     """Find the one line that a task raised among what Spark tells of its end."""
-    raised = re.search(r"^(?:\w+: )?pipeline\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+    text = str(error)
+    raised = re.search(r"^(?:\w+: )?pipeline\.errors\.\w+: (.+)$", text, re.MULTILINE)
     if raised:
         return LoadError(raised[1].strip())
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The last line of a Python traceback, or what the JVM says of the last attempt.
+    python = re.findall(r"^((?:\w+\.)*\w+(?:Error|Exception): .+)$", text, re.MULTILINE)
+    lost = re.search(
+        r"Lost task \S+ in stage \S+ \(TID \d+\) \((\S+) executor [^)]*\): (?:[\w.$]+: )?(.+)$", text, re.MULTILINE
+    )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if python:
+        reason = python[-1].strip()
+    elif lost:
+        reason = f"{lost[2].strip()} on {lost[1]}"
+    else:
+        reason = lines[0] if lines else type(error).__name__
     where = f" ({log} has Spark's own account)" if log else ""
-    return LoadError(f"the Spark job failed: {lines[0] if lines else type(error).__name__}{where}")
+    return LoadError(f"the Spark job failed: {reason}{where}")
 
 
 def _summary(totals: LoadTotals, load: Load, seconds: float) -> str:

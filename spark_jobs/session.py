@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +19,16 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
-    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 _PACKAGES = ("pipeline", "spark_jobs")
 
+# The JVM only hands out partitions: the rows never pass through it.
+_JVM_MEMORY = "512m"
+
 _DEFAULTS = {
-    # The JVM only hands out partitions: the rows never pass through it.
-    "spark.driver.memory": "512m",
-    "spark.executor.memory": "512m",
+    "spark.app.name": "deepcvr explode",
+    "spark.executor.memory": _JVM_MEMORY,
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
@@ -34,6 +37,11 @@ _DEFAULTS = {
 
 # A local master needs no address that others can reach.
 _LOCAL_DEFAULTS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+# A cluster gives a task four attempts. A local master gives it one unless its name says otherwise: a worker that the
+# system kills for want of memory would end the job.
+_LOCAL_WITHOUT_ATTEMPTS = re.compile(r"local(?:\[(\d+|\*)\])?")
+_ATTEMPTS = 4
 
 
 @contextmanager
@@ -50,7 +58,6 @@ def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSess
     Raises:
         LoadError: Spark does not start.
     """
-    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     java = settings.embedded_dir / "java"
     if "JAVA_HOME" not in os.environ and java.is_dir():
         os.environ["JAVA_HOME"] = str(java)
@@ -69,40 +76,91 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkSession:
     from pyspark.errors import PySparkException  # noqa: PLC0415
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    conf = SparkConf().setAppName("deepcvr explode")
-    if settings.spark_master:
-        conf.setMaster(settings.spark_master)
-    master = conf.setIfMissing("spark.master", "local[*]").get("spark.master", "")
-    # Spark makes this folder at every start, by default in a home that a user of a container may not have.
-    conf.setIfMissing("spark.jars.ivy", str(folder / "ivy"))
-    defaults = _DEFAULTS | (_LOCAL_DEFAULTS if str(master).startswith("local") else {})
-    for name, value in defaults.items():
-        conf.setIfMissing(name, value)
+    master = settings.spark_master
+    _require_standalone_master(master or "")
     try:
-        SparkContext(conf=conf, gateway=_start_jvm(conf, log))
+        SparkContext._ensure_initialized(gateway=_start_jvm(master, log, folder))
+        conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
+        master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
+        conf.setMaster(master)
+        for name, value in _defaults(master).items():
+            conf.setIfMissing(name, value)
+        # Python takes its own from the environment alone.
+        os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
+        SparkContext(conf=conf)
+        return SparkSession.builder.getOrCreate()
     except (PySparkException, Py4JError) as error:
         where = f" ({log} has its own account)" if log else ""
-        raise LoadError(f"Spark does not start with master {master}: {_reason(error)}{where}") from error
-    return SparkSession.builder.getOrCreate()
+        at = f" with master {master}" if master else ""
+        raise LoadError(f"Spark does not start{at}: {_reason(error, log)}{where}") from error
 
 
-def _reason(error: Exception) -> str:
-    """Find the line that names the JVM's exception, or else what Python says."""
+def _require_standalone_master(master: str) -> None:
+    """Find out at once that nobody is there: Spark itself takes a minute, and then says less."""
+    if not master.startswith("spark://"):
+        return
+    for host, _, port in (address.rpartition(":") for address in master.removeprefix("spark://").split(",")):
+        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=10):
+            return
+    raise LoadError(f"no Spark master answers at {master}: check SPARK_MASTER")
+
+
+def _with_attempts(master: str) -> str:
+    """Let a local master run a failed task again."""
+    local = _LOCAL_WITHOUT_ATTEMPTS.fullmatch(master)
+    return f"local[{local[1] or 1},{_ATTEMPTS}]" if local else master
+
+
+def _is_local(master: str) -> bool:
+    """Tell whether tasks run in this process's JVM; `local-cluster` has executors of its own."""
+    return master.partition("[")[0] == "local"
+
+
+def _defaults(master: str) -> dict[str, str]:
+    return _DEFAULTS | (_LOCAL_DEFAULTS if master.startswith("local") else {})
+
+
+def _python(master: str, declared: str | None) -> str:
+    """Choose the interpreter of the executors: on other machines it may stand where this one's does not."""
+    here = sys.executable
+    return here if _is_local(master) else os.environ.get("PYSPARK_PYTHON") or declared or here
+
+
+def _reason(error: Exception, log: Path | None) -> str:
+    """Find the line that names the cause in what Spark printed or raised, or else what Python says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line[2:] for line in lines if line.startswith(": ")), lines[0] if lines else type(error).__name__)
+    printed = log.read_text(encoding="utf-8", errors="replace") if log and log.exists() else ""
+    named = (
+        re.search(r'^Exception in thread "main" (?:[\w.$]+: )?(.+)$', printed, re.MULTILINE)
+        or re.search(r"Application has been killed\. Reason: (.+)$", printed, re.MULTILINE)
+        or re.search(r"^: (.+)$", str(error), re.MULTILINE)
+    )
+    return named[1].strip() if named else lines[0] if lines else type(error).__name__
 
 
-def _start_jvm(conf: SparkConf, log: Path | None) -> JavaGateway | None:
+def _start_jvm(master: str | None, log: Path | None, folder: Path) -> JavaGateway | None:
     """Start a JVM whose output goes to a file, and with it that of the Python workers that it starts.
 
-    It prints warnings before any of its logging can be configured. None leaves it to Spark to start one, or to go on
-    with the one that this process has.
+    It prints warnings before any of its logging can be configured. Under spark-submit this connects to the JVM that
+    is there; None goes on with the one that this process has.
+
+    What a JVM is started with goes before spark-defaults.conf, so that it is given only what it must know by then:
+    the master, for which it may have to prepare; less memory than it would take, in the one way that
+    spark-defaults.conf overrides; and a folder that it makes at every start, by default in a home that a user of a
+    container may not have.
     """
-    from pyspark import SparkContext  # noqa: PLC0415
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
     from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
 
-    if log is None or SparkContext._gateway is not None:
+    if SparkContext._gateway is not None:
         return None
+    os.environ.setdefault("SPARK_DRIVER_MEMORY", _JVM_MEMORY)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    conf = SparkConf().set("spark.jars.ivy", str(folder / "ivy"))
+    if master:
+        conf.setMaster(master)
+    if log is None:
+        return launch_gateway(conf)  # type: ignore[no-untyped-call]
     # Without a handler, what Spark's client logs of an interrupt would come between the lines of the command.
     logging.getLogger().addHandler(logging.NullHandler())
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pipeline.settings import MysqlSettings
 from tests.certificates import Authority, create_authority
 from tests.ports import free_port
 from tests.servers import FragileServer
+from tests.spark_cluster import SparkCluster, start_cluster
 from tests.watchdog import watched
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,3 +95,21 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     base = tmp_path_factory.mktemp("s3")
     yield start_s3(base)
     stop_s3(base)
+
+
+@pytest.fixture(scope="session")
+def mysql_by_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSettings]:
+    """A server like a user's own: MySQL over TCP, with a password."""
+    base = tmp_path_factory.mktemp("mysql-tcp")
+    tcp = TcpOptions(port=free_port(), user=USER, password=PASSWORD)
+    server = start_mysql(provide_mysql_program(ROOT / ".embedded", kind="mysql"), base, tcp=tcp, sizes=_SIZES)
+    yield MysqlSettings(host="127.0.0.1", port=tcp.port, user=USER, password=PASSWORD, unix_socket=server.unix_socket)
+    stop_mysql(base)
+
+
+@pytest.fixture(scope="session")
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    """A Spark standalone cluster: a master and two workers."""
+    java = ROOT / ".embedded" / "java"
+    with start_cluster(tmp_path_factory.mktemp("cluster"), java if java.is_dir() else None) as cluster:
+        yield cluster

@@ -20,6 +20,7 @@ from pymysql.cursors import SSCursor
 from pipeline.settings import MysqlSettings
 from tests.end_to_end.conftest import Shell
 from tests.ports import free_port
+from tests.spark_cluster import SparkCluster
 
 Row = tuple[object, ...]
 
@@ -163,6 +164,23 @@ def test_the_same_job_runs_on_a_mariadb_server_over_tcp(
     assert_every_row_is_there(
         mariadb_by_tcp, "deepcvr_development_train", project / "data/development/unpacked", "train"
     )
+
+
+def test_the_same_job_runs_on_a_spark_cluster(
+    shell: Shell, project: Path, mysql_by_tcp: MysqlSettings, spark_cluster: SparkCluster
+) -> None:
+    server = {
+        "MYSQL_HOST": str(mysql_by_tcp.host),
+        "MYSQL_PORT": str(mysql_by_tcp.port),
+        "MYSQL_USER": mysql_by_tcp.user,
+        "MYSQL_PASSWORD": mysql_by_tcp.password,
+    }
+    cluster = {"SPARK_MASTER": spark_cluster.master, "SPARK_CONF_DIR": str(spark_cluster.conf_folder)}
+    printed = succeed(shell, f"{ACTIVATE}; make extract && dbt build", **server, **cluster)
+
+    assert "[3/3] explode: 43,031 rows, " in printed
+    assert len(list(spark_cluster.folder.glob("work-*/app-*/*/stderr"))) >= 2  # executors on both workers
+    assert_every_row_is_there(mysql_by_tcp, "deepcvr_development_train", project / "data/development/unpacked", "train")
 
 
 def test_production_without_credentials_says_in_one_line_what_to_set(shell: Shell) -> None:

@@ -204,6 +204,40 @@ def test_the_job_runs_on_executors_in_processes_of_their_own(
     assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
 
 
+def test_executors_that_cannot_run_python_are_told_in_one_line(
+    settings: Settings,
+    registry: MysqlConnection,
+    unpacked: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", "/no/python")
+    unpacked()
+    message = (
+        r'^the Spark job failed: Cannot run program "/no/python": .+ on \S+ \(.*spark\.log has Spark\'s own account\)$'
+    )
+    with pytest.raises(LoadError, match=message):
+        run_step(replace(settings, spark_master="local-cluster[1,1,1024]"), SMALL_PARTITIONS)
+
+    assert set(current_partitions(registry)[1].values()) == {"planned"}
+
+
+def test_what_a_task_raises_unexpectedly_is_told_in_one_line(
+    settings: Settings,
+    registry: MysqlConnection,
+    unpacked: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'pymysql'")
+
+    monkeypatch.setattr(explode_features, "_land_task", broken)
+    unpacked()
+    with pytest.raises(LoadError, match=r"^the Spark job failed: ModuleNotFoundError: No module named 'pymysql' \("):
+        run_step(settings, SMALL_PARTITIONS)
+
+    assert set(current_partitions(registry)[1].values()) == {"planned"}
+
+
 def test_a_spark_that_does_not_start_is_told_in_one_line(
     settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
 ) -> None:
@@ -211,6 +245,16 @@ def test_a_spark_that_does_not_start_is_told_in_one_line(
     message = r"^Spark does not start with master no-such-master: .+ \(.*spark\.log has its own account\)$"
     with pytest.raises(LoadError, match=message):
         run_step(replace(settings, spark_master="no-such-master"), SMALL_PARTITIONS)
+
+    assert "planned" in current_partitions(registry)[1].values()
+
+
+def test_a_spark_master_that_is_not_there_is_told_at_once(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked()
+    with pytest.raises(LoadError, match=r"^no Spark master answers at spark://127\.0\.0\.1:1: check SPARK_MASTER$"):
+        run_step(replace(settings, spark_master="spark://127.0.0.1:1"), SMALL_PARTITIONS)
 
     assert "planned" in current_partitions(registry)[1].values()
 
