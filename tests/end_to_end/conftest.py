@@ -17,10 +17,8 @@ _PREFIXES = ("AWS_", "MYSQL_", "DEEPCVR_", "DBT_", "SPARK_", "PYSPARK_", "MAKE",
 _NAMES = ("DATASET", "MODE", "FORCE", "SCALE", "VIRTUAL_ENV")
 
 
-@pytest.fixture(scope="session")
-def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The copy: what git has or would add, and what set-up has provided."""
-    copy = tmp_path_factory.mktemp("project")
+def copy_project(root: Path, copy: Path) -> None:
+    """Copy what git has or would add, and link what set-up has provided."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=root,
@@ -37,6 +35,19 @@ def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     for provided in ("mysql", "java"):
         if (root / ".embedded" / provided).exists():
             (copy / ".embedded" / provided).symlink_to(root / ".embedded" / provided)
+
+
+def environment_of(project: Path) -> dict[str, str]:
+    """The environment of somebody who has set nothing, with a home of his own."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _NAMES}
+    return clean | {"HOME": str(project / ".home")}
+
+
+@pytest.fixture(scope="session")
+def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The copy."""
+    copy = tmp_path_factory.mktemp("project")
+    copy_project(root, copy)
     yield copy
     subprocess.run(["make", "down"], cwd=copy, check=True)
 
@@ -50,14 +61,13 @@ def typed() -> list[str]:
 @pytest.fixture(scope="session")
 def shell(project: Path, typed: list[str]) -> Shell:
     """Runs a line as a person types it at the project's root."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _NAMES}
 
     def run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         typed.append(line)
         return subprocess.run(
             ["bash", "-c", line],
             cwd=project,
-            env=clean | {"HOME": str(project / ".home")} | environment,
+            env=environment_of(project) | environment,
             capture_output=True,
             text=True,
             check=False,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 from pymysql.cursors import SSCursor
 
 from pipeline.settings import MysqlSettings
-from tests.end_to_end.conftest import Shell
+from tests.end_to_end import processes
+from tests.end_to_end.conftest import Shell, environment_of
 from tests.ports import free_port
 from tests.spark_cluster import SparkCluster
 
@@ -136,6 +138,56 @@ def test_the_same_commands_a_second_time_change_nothing(shell: Shell, project: P
     assert list(stream(embedded(project), staging, query)) == before
     assert_every_row_is_there(
         embedded(project), "deepcvr_development_train", project / "data/development/unpacked", "train"
+    )
+
+
+def partitions_have_landed(project: Path) -> bool:
+    """Whether some partitions of the test data set are in staging."""
+    query = "select count(*) from load_partition where state = 'loaded'"
+    try:
+        return list(stream(embedded(project), "deepcvr_development_test_staging", query)) > [(0,)]
+    except pymysql.err.MySQLError:
+        return False  # the table is not there yet
+
+
+def test_an_extract_that_is_killed_three_times_is_continued_by_the_same_command(
+    shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    """By Ctrl-C, by SIGTERM and by SIGKILL, each in another step; `make soak` does it at many moments."""
+    succeed(shell, "make up")
+    log = tmp_path / "extract.log"
+    moments: list[tuple[signal.Signals, Callable[[], bool]]] = [
+        (signal.SIGINT, lambda: "extract test" in log.read_text()),
+        (signal.SIGTERM, lambda: "unpack: " in log.read_text()),
+        (signal.SIGKILL, lambda: partitions_have_landed(project)),
+    ]
+    for number, has_come in moments:
+        make = processes.start(["make", "extract", "DATASET=test"], project, environment_of(project), log)
+        deadline = time.monotonic() + 60
+        while not has_come() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        killed = processes.kill(make, number, "all", log)
+        assert make.returncode != 0, f"{number.name} came too late"
+        if number is not signal.SIGKILL:
+            assert killed.left == []
+            assert killed.seconds_to_answer is not None
+            assert killed.seconds_to_answer < 1
+            assert "interrupted: run the same command again, it continues where this one stopped" in killed.errors
+            assert "Traceback" not in killed.errors
+
+    printed = succeed(shell, "make extract DATASET=test")
+    assert processes.wait_for_none(make.pid, seconds=5) == []  # Spark's workers end by themselves
+    assert printed.count("skipped") == 2
+    rest = re.search(r"records in (\d) partitions?,", printed)
+    assert rest
+    assert (
+        0
+        < int(rest[1])
+        < len(list(stream(embedded(project), "deepcvr_development_test_staging", "select * from load_partition")))
+    )
+    succeed(shell, f"{ACTIVATE}; dbt run --target test")
+    assert_every_row_is_there(
+        embedded(project), "deepcvr_development_test", project / "data/development/unpacked", "test"
     )
 
 

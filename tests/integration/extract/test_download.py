@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +66,19 @@ def assert_landed(path: Path, content: bytes = CONTENT) -> None:
 def assert_continues(stored: Stored, path: Path) -> None:
     """Check that a download which failed after 1.5 MB goes on from there, by the bytes that the store serves."""
     assert files_of(path) == [f"{path.name}.part", f"{path.name}.part.json"]
+    assert not [file for file in opened_files() if file.startswith(str(path))]
     with proxy_to(stored.server.endpoint_url) as proxy:
         fetch(stored, path, proxy.endpoint_url)
         assert proxy.answered < len(CONTENT) - 3 * PART
     assert_landed(path)
+
+
+def opened_files() -> list[str]:
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(descriptor.readlink()))
+    return found
 
 
 def files_of(path: Path) -> list[str]:
