@@ -7,10 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded import services
-from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED
 from pipeline.cli import run_command, say
-from pipeline.settings import load_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,11 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit code.
     """
-    parsed = _parser().parse_args(arguments)
-    return run_command(lambda: _run(parsed), verbose=parsed.verbose)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return run_command(lambda: _run(given), verbose="--verbose" in given)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="show where an error was raised")
     parser = argparse.ArgumentParser(prog="python -m embedded", description="The embedded services.", parents=[common])
@@ -43,12 +40,18 @@ def _parser() -> argparse.ArgumentParser:
     fill = commands.add_parser("fill", help="put generated archives into the embedded bucket", parents=[common])
     fill.add_argument("--force", action="store_true", help="replace the archives that are there")
     for command in (generate, fill):
-        command.add_argument("--scale", type=float, default=DEFAULT_SCALE, help="share of the full size (%(default)s)")
-        command.add_argument("--seed", type=int, default=DEFAULT_SEED, help="names the random numbers (%(default)s)")
+        command.add_argument("--scale", type=float, default=default_scale, help="share of the full size (%(default)s)")
+        command.add_argument("--seed", type=int, default=default_seed, help="names the random numbers (%(default)s)")
     return parser
 
 
-def _run(parsed: argparse.Namespace) -> None:
+def _run(arguments: list[str]) -> None:
+    # Not above: they take half a second, in which Ctrl-C would be answered by a traceback.
+    from embedded import services  # noqa: PLC0415
+    from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED  # noqa: PLC0415
+    from pipeline.settings import load_settings  # noqa: PLC0415
+
+    parsed = _parser(DEFAULT_SCALE, DEFAULT_SEED).parse_args(arguments)
     settings = load_settings()
     if parsed.command == "up":
         services.start_services(settings, say)

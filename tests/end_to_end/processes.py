@@ -23,7 +23,7 @@ class Process:
     pid: int
     parent: int
     session: int
-    started: float  # seconds after the machine
+    seconds: float  # of processor time that it has had
     command: str
 
 
@@ -33,7 +33,7 @@ class Killed:
 
     Attributes:
         main: the process that was at work: the one that `make` had started.
-        age: how many seconds it had been there.
+        seconds: of processor time that it had had.
         seconds_to_answer: from the signal to the line on how to continue; None where there was no such line.
         seconds_to_end: from the signal to the end of `make`.
         errors: standard error from the signal on.
@@ -41,7 +41,7 @@ class Killed:
     """
 
     main: str
-    age: float
+    seconds: float
     seconds_to_answer: float | None
     seconds_to_end: float
     errors: str
@@ -66,7 +66,6 @@ def kill(make: subprocess.Popen[bytes], number: signal.Signals, target: Target, 
     """Send a signal to all of a command, as a terminal does, or to its main process alone, and see how it ends."""
     children = [process for process in processes() if process.parent == make.pid]
     main = children[0] if children else None
-    age = uptime() - main.started if main else 0.0
     errors = log.with_suffix(".err")
     before = errors.stat().st_size
     begun = time.monotonic()
@@ -86,7 +85,7 @@ def kill(make: subprocess.Popen[bytes], number: signal.Signals, target: Target, 
     left = [process.command for process in processes() if process.session == make.pid]
     assert make.poll() is not None, f"{main} has not ended"
     text = errors.read_bytes()[before:].decode(errors="replace")
-    return Killed(main.command if main else "make", age, answered, seconds, text, left)
+    return Killed(main.command if main else "make", main.seconds if main else 0.0, answered, seconds, text, left)
 
 
 def wait_for_none(session: int, *, seconds: float) -> list[str]:
@@ -120,10 +119,7 @@ def processes() -> list[Process]:
             state, parent, _, session, *rest = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             if state != "Z":
-                found.append(Process(int(entry.name), int(parent), int(session), int(rest[15]) / _TICK, command))
+                found.append(
+                    Process(int(entry.name), int(parent), int(session), (int(rest[7]) + int(rest[8])) / _TICK, command)
+                )
     return found
-
-
-def uptime() -> float:
-    """Give the age of the machine in seconds."""
-    return float(Path("/proc/uptime").read_text().split()[0])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +46,14 @@ def test_verbose_shows_the_traceback_before_the_line(capsys: pytest.CaptureFixtu
 
 def test_a_command_that_ends_well_ends_with_zero() -> None:
     assert run_command(lambda: None, verbose=False) == 0
+
+
+@pytest.mark.parametrize("module", ["extract.__main__", "embedded.__main__", "embedded.setup"])
+def test_ctrl_c_is_answered_before_the_packages_are_imported_which_takes_long(root: Path, module: str) -> None:
+    program = f"""
+import sys
+import {module}
+heavy = {{"boto3", "pymysql", "pyspark", "yaml", "isal", "tqdm", "numpy"}} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
