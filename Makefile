@@ -5,7 +5,7 @@ PYTHON ?= python3
 
 # Settings of a run, on the command line or in the environment: make extract DATASET=test MODE=production FORCE=1
 DATASET ?= train
-export DATASET FORCE
+export DATASET FORCE MARGIN CONFIDENCE SEED STRATA ALLOCATION MINIMUM CLUSTERS UPLOAD
 ifdef MODE
 export DEEPCVR_MODE := $(MODE)
 endif
@@ -14,7 +14,7 @@ VENV := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run extract test soak lint format docs erd up down status bench clean
+.PHONY: help setup run extract sample test soak lint format docs erd up down status bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ extract: setup ## download, unpack and explode into staging (DATASET=train|test 
 	@$(VENV)/python -m extract --check
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
+
+sample: setup ## draw a development sample (DATASET MARGIN=5% CONFIDENCE=95% SEED=1 UPLOAD=1 FORCE=1)
+	@$(VENV)/python -m extract.sample --check
+	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m extract.sample
 
 test: setup lint ## every check and every test
 	@$(VENV)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,10 +192,15 @@ def _stored_scale(client: S3Client, settings: Settings, data_set: DataSet) -> fl
 def _contents(settings: Settings, server: s3_server.S3Server) -> str:
     client = s3_server.open_client(server)
     scales = {name: _stored_scale(client, settings, each) for name, each in settings.data_sets.items()}
-    shares = {f"{scale * 100:g} % of Ali-CCP" for scale in scales.values() if scale is not None}
-    if len(shares) == 1:
-        return shares.pop()
-    return ", ".join(f"{name}: {scale * 100:g} % of Ali-CCP" for name, scale in scales.items() if scale is not None)
+    shares = {name: _share(scale) for name, scale in scales.items() if scale is not None}
+    if len(set(shares.values())) == 1:
+        return next(iter(shares.values()))
+    return ", ".join(f"{name}: {share}" for name, share in shares.items())
+
+
+def _share(scale: float) -> str:
+    """Say how much of the data an archive has; one that was not generated, such as a drawn sample, has no scale."""
+    return "a sample or another upload" if math.isnan(scale) else f"{scale * 100:g} % of Ali-CCP"
 
 
 def _describe_mysql(settings: Settings, base: Path) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import importlib.util
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -13,7 +11,7 @@ from typing import cast
 
 from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
-from pipeline.files import disk_errors, make_private_folder
+from pipeline.files import hold_lock
 from pipeline.progress import duration
 from pipeline.settings import Settings, Step
 from pipeline.steps import Task
@@ -110,20 +108,5 @@ def only_run(settings: Settings) -> Iterator[None]:
         PipelineError: another run holds it.
     """
     path = settings.archives_folder / f".{settings.data_set.name}.lock"
-    with disk_errors(path):
-        make_private_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-            raise PipelineError(
-                f"another make extract is landing {settings.data_set.name}, {settings.mode} (process {holder}):"
-                " wait until it ends"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+    with hold_lock(path, f"another make extract is landing {settings.data_set.name}, {settings.mode}"):
         yield
-    finally:
-        os.close(descriptor)

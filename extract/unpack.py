@@ -145,7 +145,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     if landed is None:
         raise ArchiveError(f"{archive} has not landed: run make extract, with all of its steps")
     paths = {settings.data_set.members[kind]: settings.member_path(kind) for kind in RECORD_KINDS}
-    manifests = {} if settings.force else _unpacked(paths, landed)
+    manifests = {} if settings.force else unpacked(paths, landed)
     skipped = len(manifests) == len(paths)
     begun = time.monotonic()
     if not skipped:
@@ -504,7 +504,7 @@ def _printable(name: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _unpacked(paths: Mapping[str, Path], landed: ArchiveManifest) -> dict[str, MemberManifest]:
+def unpacked(paths: Mapping[str, Path], landed: ArchiveManifest) -> dict[str, MemberManifest]:
     """Give the manifests of the files that were unpacked from this very archive."""
     manifests = {name: read_manifest(path, MemberManifest) for name, path in paths.items()}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from pipeline.errors import PipelineError
 
@@ -12,6 +13,12 @@ from pipeline.errors import PipelineError
 def say(line: str) -> None:
     """Print one line of the report on standard output, at once even into a pipe."""
     print(line, flush=True)
+
+
+def shown(path: Path) -> str:
+    """Give a path as a person sees it from where they are."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def run_command(command: Callable[[], None], *, verbose: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -92,3 +93,30 @@ def disk_errors(path: Path) -> Iterator[None]:
                 " and run the same command again"
             ) from error
         raise PipelineError(f"{error.filename or path}: {error.strerror or error}: check the folder") from error
+
+
+@contextmanager
+def hold_lock(path: Path, what: str) -> Iterator[None]:
+    """Hold the right to do something that only one process may do; the system takes it back when the process ends.
+
+    Args:
+        path: the lock, whose folder is made if it is missing.
+        what: what another process that holds it is doing, as the message says it.
+
+    Raises:
+        PipelineError: another process holds it.
+    """
+    with disk_errors(path):
+        make_private_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+            raise PipelineError(f"{what} (process {holder}): wait until it ends") from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(descriptor)

@@ -25,6 +25,7 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
 
 _VERIFYING_MODES: tuple[TlsMode, ...] = ("verify_ca", "verify_identity")
+SAMPLE_PARAMETERS = ("margin", "confidence", "seed", "strata", "allocation", "minimum", "clusters")
 
 # Names that reach SQL, file names or S3 keys. 40 leaves room for `_staging` in MySQL's 64 characters.
 _DATA_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
@@ -112,6 +113,8 @@ class Settings:
     """Everything that a run of one data set in one mode is told from outside.
 
     Attributes:
+        sample_folder: where `make sample` puts what it draws.
+        sample: the parameters of `make sample`.
         spark_master: the Spark master; None leaves it to Spark's own configuration, and to `local[*]` after that.
     """
 
@@ -124,7 +127,9 @@ class Settings:
     database: str
     archives_folder: Path
     unpacked_folder: Path
+    sample_folder: Path
     steps: tuple[Step, ...]
+    sample: Mapping[str, Any]
     spark_master: str | None
     force: bool
 
@@ -208,7 +213,9 @@ def load_settings(
         ),
         archives_folder=root / _filled(folders, "folders", "archives", names),
         unpacked_folder=root / _filled(folders, "folders", "unpacked", names),
+        sample_folder=root / _filled(folders, "folders", "samples", names),
         steps=_steps(declared.get("extract")),
+        sample=_sample(_section(declared, "sample")),
         spark_master=environ.get("SPARK_MASTER") or None,
         force=environ.get("FORCE", "") not in ("", "0") if force is None else force,
     )
@@ -222,7 +229,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(declared, dict):
-        raise SettingsError(f"{path} must hold the keys source, data_sets, databases, folders, extract and tests")
+        raise SettingsError(f"{path} must hold source, data_sets, databases, folders, extract, sample and tests")
     return cast(Mapping[str, Any], declared)
 
 
@@ -299,6 +306,14 @@ def _step(declared: Any, number: int) -> Step:
     parameters = {str(key): value for key, value in declared.items() if key not in ("name", "task")}
     task = _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
     return Step(name=_text(declared, where, "name"), task=task, parameters=parameters)
+
+
+def _sample(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    _refuse_unknown(section, "sample", SAMPLE_PARAMETERS)
+    missing = [name for name in SAMPLE_PARAMETERS if section.get(name) is None]
+    if missing:
+        raise SettingsError(f"pipeline.yml: sample.{missing[0]} is missing")
+    return section
 
 
 def _check_tests(section: Mapping[str, Any]) -> None:

@@ -133,6 +133,18 @@ def explode(block: bytes, kind: RecordKind) -> Exploded:
     )
 
 
+def well_formed_lines(block: bytes, kind: RecordKind) -> _Mask:
+    """Tell of each line of a block whether it has the form of a good record.
+
+    What a regular expression cannot say is left open: the list's length, an id that stands twice, an overlong value.
+
+    Args:
+        block: lines, each ended by a newline; less than 2 GiB.
+        kind: which of the two files they come from.
+    """
+    return _as_mask(pc.match_substring_regex(_split_lines(block), _pattern(kind)))
+
+
 @cache
 def _pattern(kind: RecordKind) -> str:
     return "^" + ",".join(_COLUMN[name] for name in COLUMNS[kind]) + "\n$"

@@ -160,7 +160,7 @@ def _land(
             try:
                 spark.sparkContext.parallelize(tasks, len(tasks)).foreach(land)
             except Exception as error:
-                raise _explained_failure(error, log) from error
+                raise explained_failure(error, log) from error
         seconds = time.monotonic() - begun
     _, states = current_partitions(registry)
     if left := sum(state != "loaded" for state in states.values()):
@@ -203,7 +203,7 @@ def _progress(settings: Settings, load: Load) -> Iterator[None]:
         thread.join()
 
 
-def _explained_failure(error: Exception, log: Path | None) -> PipelineError:
+def explained_failure(error: Exception, log: Path | None) -> PipelineError:
     """Find the one line that a task raised among what Spark tells of its end."""
     text = str(error)
     raised = re.search(r"^(?:\w+: )?pipeline\.errors\.\w+: (.+)$", text, re.MULTILINE)

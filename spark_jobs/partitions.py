@@ -54,9 +54,41 @@ def read_blocks(path: Path, partition: Partition) -> Iterator[bytes]:
     Raises:
         LoadError: the file is shorter than it was when the partition was planned.
     """
+    yield from read_range(path, partition.first_byte, partition.end_byte)
+
+
+def cut_ranges(path: Path, size: int) -> list[tuple[int, int]]:
+    """Cut a file into ranges of whole lines without reading all of it.
+
+    Args:
+        path: the CSV file.
+        size: how many bytes a range has before it is filled up to the end of a line.
+
+    Returns:
+        The offset of the first byte of each range, and that behind its last.
+    """
+    ranges: list[tuple[int, int]] = []
+    end_of_file = path.stat().st_size
+    first_byte = 0
     with path.open("rb") as file:
-        yield from _blocks(file, partition.first_byte, partition.end_byte - partition.first_byte)
-        if file.tell() != partition.end_byte:
+        while first_byte < end_of_file:
+            end = min(first_byte + size, end_of_file)
+            file.seek(end - 1)
+            end += 0 if file.read(1) == b"\n" or end == end_of_file else len(_rest_of_line(file))
+            ranges.append((first_byte, min(end, end_of_file)))
+            first_byte = end
+    return ranges
+
+
+def read_range(path: Path, first_byte: int, end_byte: int) -> Iterator[bytes]:
+    """Read a range of whole lines as `read_blocks` reads a partition.
+
+    Raises:
+        LoadError: the file is shorter than it was when the range was planned.
+    """
+    with path.open("rb") as file:
+        yield from _blocks(file, first_byte, end_byte - first_byte)
+        if file.tell() != end_byte:
             raise LoadError(f"{path} has changed since its load was planned: run make extract FORCE=1")
 
 

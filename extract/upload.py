@@ -1,0 +1,132 @@
+"""Put a development sample into the bucket, where `make extract MODE=development` takes it from.
+
+An archive that `make sample` did not put there is replaced only when that is asked for. If it is the one that the
+sample was drawn from, it is kept under `full/` first, so that another sample can be drawn from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from extract.s3 import endpoint_of, s3_errors
+from pipeline.cli import say
+from pipeline.errors import SourceError, UsageError
+from pipeline.progress import quantity, track
+from pipeline.samples import sample_paths
+from pipeline.settings import Settings, load_settings
+from pipeline.steps import StepResult
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Of the objects that `make sample` uploads, in S3's own form for metadata.
+SAMPLE_OF = "sample-of"
+_SHA256, _SOURCE_ETAG = "sha256", "sample-of-etag"
+
+FULL = "full"
+
+
+def development_settings(settings: Settings) -> Settings:
+    """Give the settings of the same data set in development mode."""
+    return load_settings(root=settings.root, mode="development", data_set=settings.data_set.name)
+
+
+def find_object(client: S3Client, settings: Settings) -> Mapping[str, Any] | None:
+    """Give the ETag, the size and the metadata of a data set's archive; None if there is none."""
+    with s3_errors(settings.archive_uri, endpoint_of(client)):
+        try:
+            head = client.head_object(Bucket=settings.source.bucket, Key=settings.archive_key)
+        except client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise
+        return {"etag": head["ETag"].strip('"'), "size_bytes": head["ContentLength"], "metadata": head["Metadata"]}
+
+
+def check_target(client: S3Client, settings: Settings) -> Mapping[str, Any] | None:
+    """Check that the sample may go where it is to go, and give what is there.
+
+    Raises:
+        UsageError: an archive is there that `make sample` did not make, and FORCE is not set.
+    """
+    target = development_settings(settings)
+    there = find_object(client, target)
+    if there is not None and SAMPLE_OF not in there["metadata"] and not settings.force:
+        what = f"{target.archive_uri} holds an archive ({quantity(there['size_bytes'], 'B')}) that make sample did"
+        raise UsageError(f"{what} not make: UPLOAD=1 FORCE=1 replaces it")
+    return there
+
+
+def upload(client: S3Client, settings: Settings) -> StepResult:
+    """Upload the sample of the run's data set, with its manifest and report.
+
+    Args:
+        client: the S3 client.
+        settings: of the run that drew it.
+
+    Raises:
+        UsageError: see `check_target`.
+        SourceError: the store refuses.
+    """
+    target, paths = development_settings(settings), sample_paths(settings)
+    manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
+    checksum, source = manifest["archive"]["sha256"], manifest["source"]
+    there = check_target(client, settings)
+    if there is not None and there["metadata"].get(_SHA256) == checksum:
+        return StepResult(f"skipped: {target.archive_uri} is this sample already")
+    drawn_from = source["uri"]
+    with s3_errors(target.archive_uri, endpoint_of(client)):
+        if there is not None and SAMPLE_OF not in there["metadata"] and drawn_from == target.archive_uri:
+            if there["etag"] != source["etag"]:
+                raise SourceError(f"{drawn_from} was replaced after the sample was drawn: run make sample again")
+            drawn_from = _keep(client, target, there)
+        metadata = {SAMPLE_OF: drawn_from, _SOURCE_ETAG: source["etag"], _SHA256: checksum}
+        name = target.archive_key.removesuffix(".tar.gz")
+        size = paths.archive.stat().st_size
+        # The archive is the last: what stands beside it is then of this sample or of an earlier one, and it says which.
+        for path, key, content_type in (
+            (paths.manifest, f"{name}.sample.json", "application/json"),
+            (paths.report, f"{name}.sample.html", "text/html; charset=utf-8"),
+            (paths.archive, target.archive_key, "application/gzip"),
+        ):
+            with track("upload", path.stat().st_size, "B") as progress:
+                client.upload_file(
+                    str(path),
+                    target.source.bucket,
+                    key,
+                    ExtraArgs={"Metadata": metadata, "ContentType": content_type},
+                    Callback=progress.advance,
+                )
+    return StepResult(f"{quantity(size, 'B')} to {target.archive_uri}")
+
+
+def full_settings(settings: Settings) -> Settings:
+    """Give the settings by which the archive is found that a sample was drawn from and has replaced."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(
+        settings,
+        source=replace(settings.source, prefix=str(PurePosixPath(settings.source.prefix) / FULL)),
+        archives_folder=settings.archives_folder / FULL,
+        unpacked_folder=settings.unpacked_folder / FULL,
+    )
+
+
+def _keep(client: S3Client, target: Settings, there: Mapping[str, Any]) -> str:
+    """Copy the archive that is about to be replaced, and say where it is now."""
+    kept = full_settings(target)
+    source = {"Bucket": target.source.bucket, "Key": target.archive_key}
+    client.copy(
+        source,  # type: ignore[arg-type]
+        kept.source.bucket,
+        kept.archive_key,
+        ExtraArgs={"Metadata": dict(there["metadata"]), "MetadataDirective": "REPLACE"},
+    )
+    copied = find_object(client, kept)
+    if copied is None or copied["size_bytes"] != there["size_bytes"]:
+        raise SourceError(f"{kept.archive_uri} is not a whole copy of {target.archive_uri}: nothing was replaced")
+    say(f"  {target.archive_uri} is kept as {kept.archive_uri}, from which make sample draws from now on")
+    return kept.archive_uri

@@ -1,0 +1,381 @@
+"""The design of a sample: what is asked for, and from what was counted, how many to draw of each stratum."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from pipeline.errors import LoadError, UsageError
+from spark_jobs.sampling import theory
+from spark_jobs.sampling.passes import Cell, CellTally, GroupCounts, Stratum, StratumRule
+from spark_jobs.sampling.scan import NO_SCENE, SEVERAL_SCENES
+
+Target = Literal["ctr", "cvr", "ctcvr"]
+Allocation = Literal["proportional", "neyman"]
+
+TARGETS: tuple[Target, ...] = get_args(Target)
+ALLOCATIONS: tuple[Allocation, ...] = get_args(Allocation)
+TARGET_NAMES: Mapping[Target, str] = {
+    "ctr": "click-through rate",
+    "cvr": "conversion rate given a click",
+    "ctcvr": "click-through and conversion rate",
+}
+# Labels as 2 * click_label + conversion_label: those that are hits of a target, and those that it is a rate of.
+_HITS: Mapping[Target, tuple[int, ...]] = {"ctr": (2, 3), "cvr": (3,), "ctcvr": (3,)}
+_BASE: Mapping[Target, tuple[int, ...]] = {"ctr": (0, 1, 2, 3), "cvr": (2, 3), "ctcvr": (0, 1, 2, 3)}
+
+LABEL_NAMES = ("no response", "conversion without click", "click-through", "click-through and conversion")
+# In the order in which a person thinks of them.
+LABEL_ORDER = (0, 2, 3, 1)
+
+# More strata than this are a mistake: field 301 has three values in Ali-CCP.
+MOST_STRATA = 100
+LARGEST_SEED = 2**63 - 1
+
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)")
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A margin of error: half the width of an interval.
+
+    Attributes:
+        value: in units of the rate, or as a share of it.
+        relative: whether it is a share of the rate.
+    """
+
+    value: float
+    relative: bool
+
+    def absolute(self, rate: float) -> float:
+        """Give the margin in units of the rate."""
+        return self.value * rate if self.relative else self.value
+
+    def __str__(self) -> str:
+        """Write it as a person reads it."""
+        return f"± {self.value:.6g} absolute" if not self.relative else f"± {self.value * 100:.6g} % of the rate"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is asked for.
+
+    Attributes:
+        margins: of each target that counts.
+        confidence: of the intervals, between 0 and 1.
+        seed: names the sample among all of the same design.
+        rule: makes the strata.
+        allocation: how the total is divided among them.
+        minimum: the least of each stratum.
+        clusters: whether whole common feature groups are drawn, without strata.
+    """
+
+    margins: Mapping[Target, Margin]
+    confidence: float
+    seed: int
+    rule: StratumRule
+    allocation: Allocation
+    minimum: int
+    clusters: bool
+
+    @property
+    def name(self) -> str:
+        """The kind of sample, in words."""
+        if self.clusters:
+            return "whole common feature groups"
+        strata = " and ".join(
+            name for name, used in (("labels", self.rule.labels), ("scene", self.rule.scenes)) if used
+        )
+        return f"stratified by {strata}, {self.allocation}" if strata else "simple random"
+
+    def described(self) -> dict[str, Any]:
+        """Give the parameters as the manifest has them."""
+        return {
+            "margins": {
+                target: {"value": margin.value, "kind": "relative" if margin.relative else "absolute"}
+                for target, margin in self.margins.items()
+            },
+            "confidence": self.confidence,
+            "seed": self.seed,
+            "strata": {"labels": self.rule.labels, "scene": self.rule.scenes},
+            "allocation": self.allocation,
+            "minimum_per_stratum": self.minimum,
+            "clusters": self.clusters,
+        }
+
+
+def read_design(parameters: Mapping[str, Any]) -> Design:
+    """Read a design as it is typed or declared.
+
+    Args:
+        parameters: `margin`, `confidence`, `seed`, `strata`, `allocation`, `minimum` and `clusters`.
+
+    Raises:
+        UsageError: one of them makes no sense.
+    """
+    clusters = _flag(parameters["clusters"])
+    rule = _strata(str(parameters["strata"]))
+    allocation = str(parameters["allocation"])
+    if allocation not in ALLOCATIONS:
+        raise UsageError(f"ALLOCATION is {allocation!r}, expected {' or '.join(ALLOCATIONS)}")
+    return Design(
+        margins=_margins(str(parameters["margin"])),
+        confidence=_confidence(str(parameters["confidence"])),
+        seed=_whole(parameters["seed"], "SEED", LARGEST_SEED),
+        rule=StratumRule(labels=False, scenes=False) if clusters else rule,
+        allocation="neyman" if allocation == "neyman" and not clusters else "proportional",
+        minimum=0 if clusters else _whole(parameters["minimum"], "MINIMUM", 2**31),
+        clusters=clusters,
+    )
+
+
+def _flag(value: Any) -> bool:
+    return value is True or str(value).lower() in ("1", "true", "yes")
+
+
+def _strata(text: str) -> StratumRule:
+    names = {name.strip() for name in text.split(",")}
+    if not names <= {"labels", "scene", "none"} or (len(names) > 1 and "none" in names):
+        raise UsageError(f"STRATA is {text!r}, expected labels, scene, labels,scene or none")
+    return StratumRule(labels="labels" in names, scenes="scene" in names)
+
+
+def _whole(value: Any, name: str, largest: int) -> int:
+    text = str(value).strip()
+    if not text.isascii() or not text.isdigit() or int(text) > largest:
+        raise UsageError(f"{name} is {text!r}, expected a whole number from 0")
+    return int(text)
+
+
+def _confidence(text: str) -> float:
+    number, percent = _number(text, "CONFIDENCE", "95% or 0.95")
+    confidence = number / 100 if percent else number
+    if not 0 < confidence < 1:
+        raise UsageError(f"CONFIDENCE is {text!r}, expected more than 0 % and less than 100 %, such as 95% or 0.95")
+    return confidence
+
+
+def _margins(text: str) -> Mapping[Target, Margin]:
+    margins: dict[Target, Margin] = {}
+    for part in text.split(","):
+        name, colon, margin = part.rpartition(":")
+        target = next((each for each in TARGETS if each == (name.strip() if colon else "ctr")), None)
+        if target is None or target in margins:
+            raise UsageError(
+                f"MARGIN is {text!r}: name each of {', '.join(TARGETS)} at most once, such as ctr:5%,cvr:20%"
+            )
+        number, percent = _number(margin, "MARGIN", "5% (of the rate) or 0.002 (absolute), ctr:5%,cvr:20% for more")
+        value = number / 100 if percent else number
+        if not 0 < value < 1:
+            raise UsageError(f"MARGIN is {text!r}: a margin is more than 0 and less than {'100 %' if percent else '1'}")
+        margins[target] = Margin(value, relative=bool(percent))
+    return margins
+
+
+def _number(text: str, name: str, example: str) -> tuple[float, bool]:
+    found = _NUMBER.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"{name} is {text!r}, expected a number such as {example}")
+    return float(found[1]), bool(found[2])
+
+
+@dataclass(frozen=True)
+class TargetSize:
+    """What one target needs.
+
+    Attributes:
+        target: the rate.
+        margin: what was asked for.
+        hits: how many samples of the source have it.
+        base: of how many.
+        needed: how many of the base are to be drawn.
+        total: how many samples that takes in all, on average.
+        design_effect: of drawing whole groups; 1 without.
+    """
+
+    target: Target
+    margin: Margin
+    hits: int
+    base: int
+    needed: int
+    total: int
+    design_effect: float
+
+    @property
+    def rate(self) -> float:
+        """The rate in the source."""
+        return self.hits / self.base
+
+
+@dataclass(frozen=True)
+class StratumSize:
+    """A stratum: its size in the source, and how many of it are drawn."""
+
+    stratum: Stratum
+    size: int
+    drawn: int
+
+    @property
+    def name(self) -> str:
+        """The stratum in words."""
+        return stratum_name(self.stratum)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many are drawn.
+
+    Attributes:
+        targets: what each of them needs.
+        population: how many samples there are to draw from.
+        total: how many are drawn; of a sample of groups, about how many.
+        strata: how many of each; none of a sample of groups.
+        groups: how many groups are drawn; None of a sample of single impressions.
+    """
+
+    targets: tuple[TargetSize, ...]
+    population: int
+    total: int
+    strata: tuple[StratumSize, ...]
+    groups: int | None = None
+
+
+def stratum_name(stratum: Stratum | Cell) -> str:
+    """Give a stratum in words."""
+    label, scene = stratum
+    scenes = {NO_SCENE: "no scene", SEVERAL_SCENES: "several scenes"}
+    parts = [LABEL_NAMES[label]] if label is not None else []
+    parts += [scenes.get(scene, f"scene {scene}")] if scene is not None else []
+    return ", ".join(parts) or "all impressions"
+
+
+def label_counts(cells: Mapping[Cell, CellTally]) -> list[int]:
+    """Give how many samples each label has."""
+    return [sum(tally.count for (label, _), tally in cells.items() if label == each) for each in range(4)]
+
+
+def stratum_order(stratum: Stratum) -> tuple[int, int]:
+    """Order strata as a person thinks of them: no response first, then what follows it."""
+    label, scene = stratum
+    return (LABEL_ORDER.index(label) if label is not None else -1, scene if scene is not None else 0)
+
+
+def strata_of(cells: Mapping[Cell, CellTally], rule: StratumRule) -> dict[Stratum, CellTally]:
+    """Put cells together to strata, in the order in which they are shown.
+
+    Raises:
+        LoadError: there are too many of them to be meant.
+    """
+    strata: dict[Stratum, CellTally] = {}
+    for stratum in sorted({rule.of(cell) for cell in cells}, key=stratum_order):
+        strata[stratum] = CellTally()
+        for cell, tally in cells.items():
+            if rule.of(cell) == stratum:
+                strata[stratum].count += tally.count
+                strata[stratum].sum_length += tally.sum_length
+                strata[stratum].sum_square += tally.sum_square
+                strata[stratum].histogram += tally.histogram
+    if len(strata) > MOST_STRATA:
+        raise LoadError(f"field 301 makes {len(strata)} strata, more than {MOST_STRATA}: use STRATA=labels")
+    return strata
+
+
+def plan_sample(design: Design, cells: Mapping[Cell, CellTally]) -> Plan:
+    """Find how many samples to draw of each stratum.
+
+    The total is the largest that any target needs. A rate among clicks needs so many clicks, and the total that has
+    them: of a stratified sample exactly, of others on average.
+
+    Raises:
+        LoadError: there is nothing to draw from, or a target has no rate there.
+        UsageError: a margin is wider than its rate.
+    """
+    labels = label_counts(cells)
+    targets = tuple(_target_size(design, target, labels) for target in design.margins)
+    strata = strata_of(cells, design.rule)
+    sizes = [tally.count for tally in strata.values()]
+    total = max(target.total for target in targets)
+    drawn = (
+        theory.neyman(sizes, [_deviation(tally) for tally in strata.values()], total, design.minimum)
+        if design.allocation == "neyman"
+        else theory.proportional(sizes, total, design.minimum)
+    )
+    return Plan(
+        targets=targets,
+        population=sum(sizes),
+        total=sum(drawn),
+        strata=tuple(
+            StratumSize(stratum, size, number) for stratum, size, number in zip(strata, sizes, drawn, strict=True)
+        ),
+    )
+
+
+def plan_clusters(design: Design, groups: GroupCounts) -> Plan:
+    """Find how many whole common feature groups to draw; groups without samples are not counted.
+
+    Raises:
+        LoadError: there is nothing to draw from, or a target has no rate there.
+        UsageError: a margin is wider than its rate.
+    """
+    labels = groups.labels.sum(axis=0).tolist()
+    number, population = len(groups.index), int(sum(labels))
+    targets, needed = [], []
+    for target, margin in design.margins.items():
+        simple = _target_size(design, target, labels)
+        clusters = clusters_of(target, groups)
+        wanted = theory.clusters_needed(clusters, margin.absolute(simple.rate), design.confidence)
+        needed.append(wanted)
+        targets.append(
+            TargetSize(
+                target,
+                margin,
+                simple.hits,
+                simple.base,
+                round(wanted * simple.base / number),
+                round(wanted * population / number),
+                theory.cluster_design_effect(clusters),
+            )
+        )
+    drawn = max(needed)
+    return Plan(tuple(targets), population, round(drawn * population / number), (), drawn)
+
+
+def clusters_of(target: Target, groups: GroupCounts) -> theory.Clusters:
+    """Describe groups by what they show of a target."""
+    sizes = groups.labels[:, list(_BASE[target])].sum(axis=1)
+    hits = groups.labels[:, list(_HITS[target])].sum(axis=1)
+    return theory.describe_clusters(sizes, hits)
+
+
+def rate_counts(target: Target, labels: Sequence[int]) -> tuple[int, int]:
+    """Give the hits of a target and what they are counted among."""
+    return sum(labels[label] for label in _HITS[target]), sum(labels[label] for label in _BASE[target])
+
+
+def _target_size(design: Design, target: Target, labels: Sequence[int]) -> TargetSize:
+    name, margin, population = TARGET_NAMES[target], design.margins[target], sum(labels)
+    hits, base = rate_counts(target, labels)
+    if not population:
+        raise LoadError("there is no good sample whose common feature group is there: nothing to draw from")
+    if not hits:
+        raise LoadError(f"the source has no {name} above 0, so no sample can show it: leave {target} out of MARGIN")
+    rate = hits / base
+    if not margin.relative and margin.value >= rate:
+        raise UsageError(
+            f"MARGIN {target}:{margin.value:g} is absolute and wider than the {name} itself, {rate:.4g}:"
+            f" write {target}:{min(margin.value * 100, 99):g}% for a share of it"
+        )
+    needed = theory.sample_size(rate, margin.absolute(rate), design.confidence, base)
+    return TargetSize(target, margin, hits, base, needed, min(population, math.ceil(needed * population / base)), 1.0)
+
+
+def _deviation(tally: CellTally) -> float:
+    """Give the standard deviation of the number of features in a stratum."""
+    if tally.count < 2:
+        return 0.0
+    return float(np.sqrt((tally.sum_square - tally.sum_length**2 / tally.count) / (tally.count - 1)))

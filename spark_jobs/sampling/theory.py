@@ -1,0 +1,350 @@
+"""The statistics of sampling from a finite population, as plain functions of numbers.
+
+Sources, named where they are used:
+
+    Cochran    W. G. Cochran, Sampling Techniques, 3rd edition, Wiley 1977
+    Kish       L. Kish, Survey Sampling, Wiley 1965
+    Wilson     E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927)
+    Korn       E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number of
+               positive counts estimated from survey data, Survey Methodology 24 (1998)
+    Rao        J. N. K. Rao and A. J. Scott, The analysis of categorical data from complex sample surveys,
+               JASA 76 (1981)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+# A class of a goodness-of-fit test is pooled with its neighbour below this many expected (Cochran, 1954).
+SMALLEST_EXPECTED = 5.0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval; both ends belong to it."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        """Tell whether a value lies in it."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A chi-square test of goodness of fit.
+
+    Attributes:
+        statistic: Pearson's chi-square, corrected for the design.
+        degrees: its degrees of freedom; 0 where there is nothing to compare.
+        p_value: the chance of a statistic at least as large when the sample is drawn from the population.
+    """
+
+    statistic: float
+    degrees: int
+    p_value: float
+
+
+def z_value(confidence: float) -> float:
+    """Give the standard normal deviate of a two-sided interval: 1.96 for 0.95.
+
+    Args:
+        confidence: between 0 and 1, both excluded.
+    """
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def sample_size(rate: float, margin: float, confidence: float, population: int) -> int:
+    """Give how many to draw so that the interval of a proportion reaches no further than the margin.
+
+    Cochran, formulas 4.1 and 4.2: n0 = z² p (1 - p) / d², and n = n0 / (1 + (n0 - 1) / N), rounded up.
+
+    Args:
+        rate: the proportion, from 0 to 1.
+        margin: half the width of the interval, in units of the rate.
+        confidence: of the interval.
+        population: how many there are to draw from.
+
+    Returns:
+        From 1 to the population, and 0 of nothing.
+    """
+    if population == 0:
+        return 0
+    first = z_value(confidence) ** 2 * rate * (1 - rate) / margin**2
+    corrected = first / (1 + (first - 1) / population)
+    # The tolerance keeps a size that is whole but for rounding errors from being rounded up.
+    return min(population, max(1, math.ceil(corrected - 1e-9)))
+
+
+def apportion(weights: Sequence[float], total: int, floors: Sequence[int], ceilings: Sequence[int]) -> list[int]:
+    """Divide a total in proportion to weights, exactly, by the method of the largest remainder.
+
+    A part whose share is below its floor or above its ceiling is set to it, and the rest is divided among the others.
+    Of equal remainders the earlier part gets the unit. The arithmetic is exact.
+
+    Args:
+        weights: from 0; not all of them are 0.
+        total: what is divided: at least the sum of the floors, at most that of the ceilings.
+        floors: the least that each part gets, at most its ceiling.
+        ceilings: the most that each part gets.
+
+    Returns:
+        The parts, whose sum is the total.
+    """
+    exact = [Fraction(weight) for weight in weights]
+    fixed: dict[int, int] = {}
+    while True:
+        free = [part for part in range(len(exact)) if part not in fixed]
+        left, weight = total - sum(fixed.values()), sum(exact[part] for part in free)
+        shares = {part: left * exact[part] / weight if weight else Fraction(0) for part in free}
+        below = {part: floors[part] for part in free if shares[part] < floors[part]}
+        above = {part: ceilings[part] for part in free if shares[part] > ceilings[part]}
+        lacking = sum(floors[part] - shares[part] for part in below)
+        surplus = sum(shares[part] - ceilings[part] for part in above)
+        # The greater of the two violations stays one whatever the others get; the lesser may not.
+        fixing = below if lacking >= surplus else above
+        if not fixing:
+            break
+        fixed.update(fixing)
+    parts = {**fixed, **{part: math.floor(share) for part, share in shares.items()}}
+    room = [part for part in free if parts[part] < ceilings[part]]
+    room.sort(key=lambda part: (parts[part] - shares[part], part))
+    short = total - sum(parts.values())
+    while short:  # once, but for weights of 0
+        given = room[:short] or [part for part in range(len(exact)) if parts[part] < ceilings[part]][:short]
+        for part in given:
+            parts[part] += 1
+        short -= len(given)
+        room = []
+    return [parts[part] for part in range(len(exact))]
+
+
+def proportional(sizes: Sequence[int], total: int, minimum: int) -> list[int]:
+    """Allocate a sample to strata in proportion to their sizes (Cochran 5.2).
+
+    Args:
+        sizes: of the strata in the population.
+        total: how many to draw; it is raised to what the minimum takes.
+        minimum: the least of each stratum, or all of it where it has fewer.
+
+    Returns:
+        How many to draw of each stratum.
+    """
+    floors = [min(minimum, size) for size in sizes]
+    return apportion(sizes, max(min(total, sum(sizes)), sum(floors)), floors, sizes) if any(sizes) else list(floors)
+
+
+def neyman(sizes: Sequence[int], deviations: Sequence[float], total: int, minimum: int) -> list[int]:
+    """Allocate a sample to strata so that a mean is estimated best (Cochran 5.5, formula 5.26): by N_h S_h.
+
+    Args:
+        sizes: of the strata in the population.
+        deviations: the standard deviation of what is estimated, in each stratum.
+        total: how many to draw; it is raised to what the minimum takes.
+        minimum: the least of each stratum, or all of it where it has fewer.
+
+    Returns:
+        How many to draw of each stratum.
+    """
+    weights = [size * deviation for size, deviation in zip(sizes, deviations, strict=True)]
+    if not any(weights):
+        return proportional(sizes, total, minimum)
+    floors = [min(minimum, size) for size in sizes]
+    return apportion(weights, max(min(total, sum(sizes)), sum(floors)), floors, sizes)
+
+
+def wilson_interval(hits: float, drawn: float, confidence: float, population: int | None = None) -> Interval:
+    """Give Wilson's interval of a proportion, for a sample without replacement.
+
+    Args:
+        hits: how many of the drawn have the property.
+        drawn: how many were drawn; above 0.
+        confidence: of the interval.
+        population: how many there were to draw from; None for an endless population. The drawn then count as
+            n / (1 - n / N), the size at which an endless population gives the same variance (Korn).
+    """
+    rate = hits / drawn
+    if population is not None:
+        if drawn >= population:
+            return Interval(rate, rate)
+        drawn *= (population - 1) / (population - drawn) if population > 1 else 1
+    z = z_value(confidence)
+    shrunk = 1 + z**2 / drawn
+    middle = (rate + z**2 / (2 * drawn)) / shrunk
+    half = z / shrunk * math.sqrt(rate * (1 - rate) / drawn + z**2 / (4 * drawn**2))
+    # At the ends the formula gives 0 and 1 but for rounding errors.
+    low = 0.0 if hits <= 0 else middle - half
+    high = 1.0 if rate >= 1 else middle + half
+    return Interval(max(0.0, low), min(1.0, high))
+
+
+def stratified_interval(
+    sizes: Sequence[int], drawn: Sequence[int], hits: Sequence[int], confidence: float
+) -> tuple[float, Interval]:
+    """Estimate a proportion of the population from a stratified sample (Cochran 5.9, formulas 5.52 and 5.56).
+
+    Args:
+        sizes: of the strata in the population.
+        drawn: of each stratum; above 0 where its size is.
+        hits: how many of those drawn have the property.
+        confidence: of the interval.
+
+    Returns:
+        The estimate, and its normal interval. A stratum of which one was drawn counts as if it did not vary.
+    """
+    population = sum(sizes)
+    estimate = variance = 0.0
+    for size, number, hit in zip(sizes, drawn, hits, strict=True):
+        if not size:
+            continue
+        rate, weight = hit / number, size / population
+        estimate += weight * rate
+        if number > 1:
+            variance += weight**2 * (1 - number / size) * rate * (1 - rate) / (number - 1)
+    half = z_value(confidence) * math.sqrt(variance)
+    return estimate, Interval(max(0.0, estimate - half), min(1.0, estimate + half))
+
+
+def kish_design_effect(sizes: Sequence[int], drawn: Sequence[int]) -> float:
+    """Give what unequal weights cost (Kish 11.7): n Σw² / (Σw)², the variance's ratio to that of equal weights.
+
+    Args:
+        sizes: of the strata in the population.
+        drawn: of each stratum; each of them has the weight N_h / n_h.
+    """
+    pairs = [(size, number) for size, number in zip(sizes, drawn, strict=True) if number]
+    if not pairs:
+        return 1.0
+    squares = sum(size**2 / number for size, number in pairs)
+    return sum(number for _, number in pairs) * squares / sum(size for size, _ in pairs) ** 2
+
+
+def goodness_of_fit(
+    observed: Sequence[int], population: Sequence[int], *, design_effect: float = 1.0, pool: bool = True
+) -> Fit:
+    """Test whether a sample's classes have the population's shares (Pearson's chi-square).
+
+    Drawn without replacement, the statistic is smaller by the factor (N - n) / (N - 1), and it is divided by it; of a
+    cluster sample it is larger by the design effect (Rao).
+
+    Args:
+        observed: how many were drawn of each class.
+        population: how many there are of each class.
+        design_effect: of the sample.
+        pool: whether a class with few expected is put to its neighbour; the classes are then in an order.
+    """
+    drawn, total = sum(observed), sum(population)
+    if not drawn or total <= 1:
+        return Fit(0.0, 0, 1.0)
+    expected = [drawn * size / total for size in population]
+    classes = _pooled(observed, expected) if pool else list(zip(observed, expected, strict=True))
+    classes = [(seen, wanted) for seen, wanted in classes if wanted]
+    correction = (total - drawn) / (total - 1)
+    degrees = len(classes) - 1
+    if degrees < 1 or not correction:
+        return Fit(0.0, 0, 1.0)
+    statistic = sum((seen - wanted) ** 2 / wanted for seen, wanted in classes) / correction / design_effect
+    return Fit(statistic, degrees, chi_square_tail(statistic, degrees))
+
+
+def _pooled(observed: Sequence[int], expected: Sequence[float]) -> list[tuple[int, float]]:
+    pooled: list[tuple[int, float]] = []
+    seen, wanted = 0, 0.0
+    for more_seen, more_wanted in zip(observed, expected, strict=True):
+        seen, wanted = seen + more_seen, wanted + more_wanted
+        if wanted >= SMALLEST_EXPECTED:
+            pooled.append((seen, wanted))
+            seen, wanted = 0, 0.0
+    if (seen or wanted) and pooled:
+        pooled[-1] = (pooled[-1][0] + seen, pooled[-1][1] + wanted)
+    return pooled
+
+
+def chi_square_tail(statistic: float, degrees: int) -> float:
+    """Give the chance that a chi-square variable is at least so large."""
+    from scipy.special import chdtrc  # noqa: PLC0415 - for the driver: the executors need not have it
+
+    return float(chdtrc(degrees, statistic))
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What a population of clusters shows of a rate: how much a sample of whole clusters varies.
+
+    Attributes:
+        number: of clusters.
+        mean_size: elements of a cluster, on average.
+        rate: hits among all elements.
+        variance: of what a cluster's hits differ from its size times the rate.
+    """
+
+    number: int
+    mean_size: float
+    rate: float
+    variance: float
+
+
+def describe_clusters(sizes: npt.NDArray[np.int64], hits: npt.NDArray[np.int64]) -> Clusters:
+    """Describe clusters by their elements and by how many of these have a property (Cochran 3.12).
+
+    Args:
+        sizes: elements of each cluster, all of which count as elements of the rate. A cluster may have none.
+        hits: how many of them have the property.
+    """
+    number, elements = len(sizes), int(sizes.sum())
+    rate = float(hits.sum()) / elements if elements else 0.0
+    residual = hits - rate * sizes
+    variance = float(residual @ residual) / (number - 1) if number > 1 else 0.0
+    return Clusters(number, elements / number if number else 0.0, rate, variance)
+
+
+def clusters_needed(clusters: Clusters, margin: float, confidence: float) -> int:
+    """Give how many whole clusters to draw so that a rate's interval reaches no further than the margin.
+
+    The variance of a ratio of two cluster totals is (1 - m/M) S² / (m x̄²) (Cochran 3.12, formula 3.34); solved for m
+    it is m0 / (1 + m0 / M) with m0 = z² S² / (x̄ d)².
+
+    Args:
+        clusters: of the population.
+        margin: half the width of the interval, in units of the rate.
+        confidence: of the interval.
+    """
+    if not clusters.number or not clusters.mean_size:
+        return 0
+    first = z_value(confidence) ** 2 * clusters.variance / (clusters.mean_size * margin) ** 2
+    return min(clusters.number, max(1, math.ceil(first / (1 + first / clusters.number) - 1e-9)))
+
+
+def cluster_interval(clusters: Clusters, population: int, confidence: float) -> Interval:
+    """Give the normal interval of a rate from a sample of whole clusters.
+
+    Args:
+        clusters: those drawn.
+        population: how many clusters there were to draw from.
+        confidence: of the interval.
+    """
+    if not clusters.number or not clusters.mean_size:
+        return Interval(0.0, 1.0)
+    variance = (1 - clusters.number / population) * clusters.variance / (clusters.number * clusters.mean_size**2)
+    half = z_value(confidence) * math.sqrt(variance)
+    return Interval(max(0.0, clusters.rate - half), min(1.0, clusters.rate + half))
+
+
+def cluster_design_effect(clusters: Clusters) -> float:
+    """Give what drawing whole clusters costs (Kish 5.4): the variance's ratio to that of as many single elements.
+
+    Args:
+        clusters: of the population, or those drawn. Where the rate is 0 or 1 there is no variance, and 1 is given.
+    """
+    binomial = clusters.rate * (1 - clusters.rate)
+    if not clusters.mean_size or not binomial:
+        return 1.0
+    return clusters.variance / (clusters.mean_size * binomial)
