@@ -248,15 +248,16 @@ def _key(design: Design) -> Key:
 
 def _drawn_samples(job: _Job, design: Design, population: _Population, plan: Plan) -> tuple[list[Piece], Words]:
     """Draw the samples: the pieces of their file, and the groups that they refer to, sorted."""
+    folder = job.folder
     if population.clusters is not None:
         index = population.clusters.index
         chosen = index[draw(ranks(index, _key(design)), plan.groups or 0)]
         wanted = job.share(chosen)
-        found = job.run("draw samples", "sample", lambda part: draw_lines_of_groups(part, wanted(), job.folder))
+        found = job.run("draw samples", "sample", lambda part: draw_lines_of_groups(part, wanted(), folder))
         return [Piece(each.file, each.num_bytes, ()) for each in found], chosen
     tallies = strata_of(population.samples.cells, design.rule)
     cuts = {each.stratum: cut(tallies[each.stratum].histogram, each.drawn) for each in plan.strata}
-    shared, rule, key, folder = job.share(population.groups), design.rule, _key(design), job.folder
+    shared, rule, key = job.share(population.groups), design.rule, _key(design)
     found = job.run(
         "draw samples",
         "sample",
