@@ -24,7 +24,7 @@ from tests.integration.extract.proxy import proxy_to
 
 pytestmark = pytest.mark.soak
 
-NUM_KILLS = 36
+NUM_KILLS = 30
 SCALE = "0.0002"
 TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
 DATABASE = "deepcvr_development_train"
