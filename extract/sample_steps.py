@@ -69,7 +69,7 @@ def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> N
         client = open_client(source, client_config(_download_parameters(settings).connections))
     task, number_of_steps = _task(), 4 if upload else 3
     with closing(client):
-        origin = _origin(client, settings)
+        origin = origin_of(client, settings)
         say(f"sample {settings.data_set.name}, {settings.mode}: {origin.archive_uri}")
         if upload:
             check_target(client, settings)
@@ -96,7 +96,7 @@ def _run_step(label: str, name: str, step: Callable[[], str]) -> None:
     say(f"{label}: {result} ({duration(time.monotonic() - begun)})")
 
 
-def _origin(client: S3Client, settings: Settings) -> Settings:
+def origin_of(client: S3Client, settings: Settings) -> Settings:
     """Find what to draw from: a sample that lies where the archive was says where that is now.
 
     Raises:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from extract.s3 import endpoint_of, s3_errors
 from pipeline.cli import say
@@ -92,21 +94,30 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
             (paths.report, f"{name}.sample.html", "text/html; charset=utf-8"),
             (paths.archive, target.archive_key, "application/gzip"),
         ):
-            with track("upload", path.stat().st_size, "B") as progress:
-                client.upload_file(
-                    str(path),
-                    target.source.bucket,
-                    key,
-                    ExtraArgs={"Metadata": metadata, "ContentType": content_type},
-                    Callback=progress.advance,
-                )
+            _put(
+                client, path, f"s3://{target.source.bucket}/{key}", {"Metadata": metadata, "ContentType": content_type}
+            )
     return StepResult(f"{quantity(size, 'B')} to {target.archive_uri}")
+
+
+def _put(client: S3Client, path: Path, uri: str, arguments: dict[str, Any]) -> None:
+    from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 - slow to import
+
+    address = urlsplit(uri)
+    with track("upload", path.stat().st_size, "B") as progress:
+        try:
+            client.upload_file(
+                str(path), address.netloc, address.path.lstrip("/"), ExtraArgs=arguments, Callback=progress.advance
+            )
+        except S3UploadFailedError as error:
+            reason = " ".join(str(error).rpartition(": ")[2].split())
+            raise SourceError(
+                f"{uri}: {endpoint_of(client)} does not take it ({reason}): check that the credentials may write there"
+            ) from error
 
 
 def full_settings(settings: Settings) -> Settings:
     """Give the settings by which the archive is found that a sample was drawn from and has replaced."""
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(
         settings,
         source=replace(settings.source, prefix=str(PurePosixPath(settings.source.prefix) / FULL)),

@@ -88,7 +88,7 @@ ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """What the passes share: the session, the ranges of each file, and the folder for what is drawn."""
 
     spark: SparkSession
@@ -112,7 +112,7 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Population:
+class Population:
     """What the counting pass found.
 
     Attributes:
@@ -132,7 +132,7 @@ class _Drawing:
 
     design: Design
     source: SampleSource
-    population: _Population
+    population: Population
     plan: Plan
 
 
@@ -197,33 +197,42 @@ def _draw(settings: Settings, design: Design, source: SampleSource, *, verbose: 
     paths = sample_paths(settings)
     log = None if verbose else settings.root / "logs" / "spark.log"
     with spark_session(settings, log=log) as spark:
-        cores = spark.sparkContext.defaultParallelism
-        ranges = {kind: _ranges(source.files[kind].path, kind, cores) for kind in RECORD_KINDS}
-        job = _Job(spark, ranges, paths.work, log)
-        population = _count(job, design)
-        plan = (
-            plan_sample(design, population.samples.cells)
-            if population.clusters is None
-            else plan_clusters(design, population.clusters)
-        )
+        job = open_job(spark, {kind: source.files[kind].path for kind in RECORD_KINDS}, paths.work, log)
+        population = count_population(job, design)
+        plan = make_plan(design, population)
         say(f"  {_planned(plan)}")
-        pieces, referred = _drawn_samples(job, design, population, plan)
-        wanted = job.share(referred)
-        common = job.run("draw groups", "common_feature", lambda part: draw_lines_of_groups(part, wanted(), paths.work))
-    members = [
-        Member(settings.data_set.members["sample"], pieces),
-        Member(settings.data_set.members["common_feature"], [Piece(each.file, each.num_bytes, ()) for each in common]),
-    ]
+        pieces = draw_pieces(job, design, population, plan)
+    members = [Member(settings.data_set.members[kind], pieces[kind]) for kind in RECORD_KINDS]
     return _write(settings, _Drawing(design, source, population, plan), members)
 
 
-def _ranges(path: Path, kind: RecordKind, cores: int) -> list[Range]:
-    size = path.stat().st_size // (cores * _RANGES_PER_CORE)
-    cuts = cut_ranges(path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
-    return [Range(number, path, kind, first, end) for number, (first, end) in enumerate(cuts)]
+def open_job(spark: SparkSession, paths: Mapping[RecordKind, Path], folder: Path, log: Path | None) -> Job:
+    """Cut the files into ranges for the tasks of a session.
+
+    Args:
+        spark: the session.
+        paths: the file of each kind.
+        folder: gets what is drawn.
+        log: file with Spark's own account, which messages name.
+    """
+    cores = spark.sparkContext.defaultParallelism
+    ranges: dict[RecordKind, list[Range]] = {}
+    for kind, path in paths.items():
+        size = path.stat().st_size // (cores * _RANGES_PER_CORE)
+        cuts = cut_ranges(path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
+        ranges[kind] = [Range(number, path, kind, first, end) for number, (first, end) in enumerate(cuts)]
+    return Job(spark, ranges, folder, log)
 
 
-def _count(job: _Job, design: Design) -> _Population:
+def make_plan(design: Design, population: Population) -> Plan:
+    """Find how many to draw; see `plan_sample` and `plan_clusters`."""
+    if population.clusters is not None:
+        return plan_clusters(design, population.clusters)
+    return plan_sample(design, population.samples.cells)
+
+
+def count_population(job: Job, design: Design) -> Population:
+    """Read both files once and count what can be drawn."""
     common, indexes = FileTally(), []
     for tally, index in job.run("count groups", "common_feature", count_groups):
         common.add(tally)
@@ -234,19 +243,27 @@ def _count(job: _Job, design: Design) -> _Population:
     if not design.clusters:
         for each in job.run("count samples", "sample", lambda part: count_samples(part, key, shared(), rule)):
             samples.add(each)
-        return _Population(common, groups, samples, None)
+        return Population(common, groups, samples, None)
     clusters = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, 4), np.int64))
     for each, more in job.run("count samples", "sample", lambda part: count_clusters(part, shared(), rule)):
         samples.add(each)
         clusters = merge_groups(clusters, more)
-    return _Population(common, groups, samples, clusters)
+    return Population(common, groups, samples, clusters)
 
 
 def _key(design: Design) -> Key:
     return make_key(design.seed, "groups" if design.clusters else "samples")
 
 
-def _drawn_samples(job: _Job, design: Design, population: _Population, plan: Plan) -> tuple[list[Piece], Words]:
+def draw_pieces(job: Job, design: Design, population: Population, plan: Plan) -> dict[RecordKind, list[Piece]]:
+    """Read both files once more and draw: the pieces of each member of the archive, in their order."""
+    samples, referred = _drawn_samples(job, design, population, plan)
+    wanted, folder = job.share(referred), job.folder
+    common = job.run("draw groups", "common_feature", lambda part: draw_lines_of_groups(part, wanted(), folder))
+    return {"sample": samples, "common_feature": [Piece(each.file, each.num_bytes, ()) for each in common]}
+
+
+def _drawn_samples(job: Job, design: Design, population: Population, plan: Plan) -> tuple[list[Piece], Words]:
     """Draw the samples: the pieces of their file, and the groups that they refer to, sorted."""
     folder = job.folder
     if population.clusters is not None:

@@ -23,8 +23,8 @@ Bytes = npt.NDArray[np.uint8]
 
 NO_SCENE, SEVERAL_SCENES = -1, -2
 
+# The separators of a feature list are the bytes 1, 2, 3 and the newline, and a good record has no other up to it.
 _COMMA, _NEWLINE = ord(","), ord("\n")
-_STRUCTURE_END, _ID_BEGIN, _VALUE_BEGIN = 1, 2, 3
 _SCENE = b"301"
 
 # Room before a block, so that the 16 bytes before any position can be read.
@@ -89,18 +89,19 @@ def scan(block: bytes, kind: RecordKind, *, scenes: bool = False) -> Scan:
 def _scan(text: Bytes, begin: Positions, end: Positions, kind: RecordKind, num_lines: int, *, scenes: bool) -> Scan:
     num_commas = len(COLUMNS[kind]) - 1
     comma = np.flatnonzero(text == _COMMA).reshape(-1, num_commas)
-    id_begin = np.flatnonzero(text == _ID_BEGIN)
-    value_begin = np.flatnonzero(text == _VALUE_BEGIN)
+    # In a well-formed list the separators take turns: behind a name, behind an id, behind a structure.
+    separator = np.flatnonzero(text - np.uint8(1) < _NEWLINE)
+    empty = np.flatnonzero(text[end - 2] == _COMMA)  # such a list has a newline and no structure
+    if len(empty):
+        separator = np.delete(separator, np.searchsorted(separator, end[empty] - 1))
+    id_begin, value_begin, structure_end = np.ascontiguousarray(separator.reshape(-1, 3).T)
     list_length = np.diff(np.searchsorted(id_begin, end), prepend=0)
     line = np.repeat(np.arange(len(end), dtype=np.int64), list_length)
-    first = (np.cumsum(list_length) - list_length)[list_length > 0]
-
-    structure_end = np.flatnonzero((text == _STRUCTURE_END) | (text == _NEWLINE))
-    if len(structure_end) != len(id_begin):  # an empty list has a newline and no structure
-        structure_end = structure_end[~np.isin(structure_end, end[list_length == 0] - 1)]
+    filled = list_length > 0
+    first = (np.cumsum(list_length) - list_length)[filled]
     name_begin = np.empty(len(id_begin), np.int64)
     name_begin[1:] = structure_end[:-1] + 1
-    name_begin[first] = comma[list_length > 0, -1] + 1
+    name_begin[first] = comma[filled, -1] + 1
 
     words = _words(text)
     ids = _numbers(text, words, value_begin, value_begin - id_begin - 1)

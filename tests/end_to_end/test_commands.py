@@ -200,6 +200,34 @@ def test_the_test_data_set_stands_beside_the_train_data_set(shell: Shell, projec
     assert count == (42_300,)
 
 
+def test_a_development_sample_is_drawn_uploaded_and_built_by_the_same_commands(shell: Shell, project: Path) -> None:
+    folder = project / "data/development/sample/test"
+    printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3")
+    first = (folder / "taobao_test.tar.gz").read_bytes()
+    assert re.search(r"size: \d,\d{3} of 43,017 impressions \(ctr ± 20 % of the rate needs", printed)
+
+    refused = shell("make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1")
+    assert refused.returncode == 2
+    assert "that make sample did not make: UPLOAD=1 FORCE=1 replaces it" in refused.stderr
+
+    succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1 FORCE=1")
+    assert (folder / "taobao_test.tar.gz").read_bytes() == first
+    printed = succeed(shell, f"{ACTIVATE}; make extract DATASET=test MODE=development && dbt build --target test")
+    # A sample without its common feature group would be a warning in development mode.
+    assert re.search(r"PASS=\d+ WARN=0 ERROR=0 SKIP=0", printed)
+    drawn = json.loads((folder / "manifest.json").read_text())
+    (count,) = stream(embedded(project), "deepcvr_development_test", "select count(*) from sample")
+    assert count == (drawn["samples"]["sample"],)
+    assert_every_row_is_there(
+        embedded(project), "deepcvr_development_test", project / "data/development/unpacked", "test"
+    )
+
+    # The whole is still there to draw another sample from.
+    printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=4 UPLOAD=1")
+    assert "of 43,017 impressions" in printed
+    assert (folder / "taobao_test.tar.gz").read_bytes() != first
+
+
 def test_the_same_job_runs_on_a_mariadb_server_over_tcp(
     shell: Shell, project: Path, mariadb_by_tcp: MysqlSettings
 ) -> None:
@@ -292,6 +320,7 @@ def fetch(url: str, *, seconds: float) -> bytes:
         "make",
         "make status",
         f"{ACTIVATE}; python -m extract --help",
+        f"{ACTIVATE}; python -m extract.sample --help",
         f"{ACTIVATE}; python -m embedded fill --scale 0.001",
     ],
 )
