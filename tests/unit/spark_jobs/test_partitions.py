@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import LoadError
 from spark_jobs import partitions as partitions_module
-from spark_jobs.partitions import plan_partitions, read_blocks
+from spark_jobs.partitions import cut_ranges, plan_partitions, read_blocks, read_range
 
 LINES = st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=20)
 
@@ -57,3 +57,17 @@ def test_a_line_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes"):
         plan_partitions(path, "0" * 64, 100)
+
+
+@given(lines=LINES, size=st.integers(1, 200))
+def test_ranges_hold_each_line_once_and_whole(lines: list[bytes], size: int) -> None:
+    text = b"\n".join(lines)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "some.csv"
+        path.write_bytes(text)
+        ranges = cut_ranges(path, size)
+        blocks = [block for first, end in ranges for block in read_range(path, first, end)]
+
+    assert [first for first, _ in ranges] == [0, *(end for _, end in ranges)][: len(ranges)]
+    assert all(text[first - 1 : first] in (b"", b"\n") for first, _ in ranges)
+    assert b"".join(blocks).removesuffix(b"\n") == text.removesuffix(b"\n")
