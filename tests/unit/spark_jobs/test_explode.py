@@ -64,6 +64,17 @@ def test_the_explode_agrees_with_the_grammar_on_ten_million_mutated_records() ->
     assert num_mutated >= 10_000_000
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("ending", [b"", b"x"], ids=["good", "spoiled at its end"])
+def test_the_explode_agrees_with_the_grammar_on_a_record_of_a_hundred_megabytes(ending: bytes) -> None:
+    num_features = 4_600_000
+    structures = b"\x01".join(b"109_14\x02%d\x031.09861" % (10_000_000 + number) for number in range(num_features))
+    line = b"%016x,%d,%s%s" % (1, num_features, structures, ending)
+
+    assert len(line) > 100_000_000
+    assert contents([explode(line + b"\n", "common_feature")]) == plainly([line], "common_feature")
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
