@@ -51,8 +51,9 @@ class Killed:
 def start(command: list[str], folder: Path, environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start a command as a shell with job control does: in a process group of its own."""
     with log.open("wb") as output, log.with_suffix(".err").open("wb") as errors:
+        # What runs in the background may have been started with Ctrl-C switched off, and would hand that on.
         return subprocess.Popen(
-            command,
+            ["env", "--default-signal=INT", *command],
             cwd=folder,
             env=environ,
             stdin=subprocess.DEVNULL,

@@ -149,6 +149,7 @@ def test_an_extract_killed_at_any_moment_is_made_up_for_by_the_next_one(job: Job
     killed = processes.kill(make, which, target, log)
     said = log.read_text().splitlines()
 
+    assert make.returncode != 0, killed
     if which is signal.SIGINT and killed.seconds > SECONDS_TO_WAKE:
         assert killed.seconds_to_answer is not None, killed
         assert killed.seconds_to_answer < 1, killed
