@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+import numpy as np
+
 from benchmarks.exploding import Task
 from pipeline.mysql import MysqlConnection, connect, explained
-from pipeline.settings import MysqlSettings
+from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.explode import Exploded, explode
+from spark_jobs.feature_ids import Ids, distinct
 from spark_jobs.landing import StreamConnection
 from spark_jobs.partitions import read_blocks
 from spark_jobs.staging import target_of
@@ -27,8 +31,7 @@ CONNECTIONS = 2
 
 _DATABASE = "bare"
 _CHUNK_SIZE = 1 << 20
-# The keyed tables take fewer columns than staging: not a structure's feature_name, and four columns of a sample.
-_NAME_COLUMN = re.compile(rb"^([^\t]*\t)[^\t]*\t", re.MULTILINE)
+# The keyed table takes four columns of a sample.
 _FOUR_COLUMNS = re.compile(rb"^((?:[^\t]*\t){3}[^\t]*)\t.*$", re.MULTILINE)
 
 
@@ -51,47 +54,62 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The rows of a data set, for staging and for the keyed tables but `feature`."""
+    """The rows of a data set, for staging and for the keyed tables."""
 
     staging: tuple[Part, ...]
     keyed: tuple[Part, ...]
 
 
 def prepare(tasks: Iterable[Task], folder: Path) -> Prepared:
-    """Write the rows of the job's tasks as text, in the order of the tasks."""
+    """Write the rows of the job's tasks as text, in the order of the tasks; the distinct features follow."""
     staging: list[Part] = []
     keyed: list[Part] = []
-    for number, task in enumerate(tasks):
-        for_staging, for_keyed = _prepare_task(task, folder / f"{number:05}")
-        staging += for_staging
-        keyed += for_keyed
-    return Prepared(tuple(staging), tuple(keyed))
+    found: dict[bytes, list[Ids]] = defaultdict(list)
+    for number, (path, kind, partition) in enumerate(tasks):
+        blocks = [explode(block, kind) for block in read_blocks(path, partition)]
+        for block in blocks:
+            for name, ids in block.features.items():
+                found[name].append(ids)
+        of_staging, of_keyed = _write_task(kind, partition.partition_number, blocks, folder / f"{number:05}")
+        staging += of_staging
+        keyed += of_keyed
+    features = _write_features({name: distinct(np.concatenate(ids)) for name, ids in found.items()}, folder)
+    return Prepared((*staging, *features), (*features, *keyed))
 
 
-def _prepare_task(task: Task, stem: Path) -> tuple[list[Part], list[Part]]:
-    path, kind, partition = task
+def _write_task(
+    kind: RecordKind, partition_number: int, blocks: Sequence[Exploded], stem: Path
+) -> tuple[list[Part], list[Part]]:
     target = target_of(kind)
-    blocks = [explode(block, kind) for block in read_blocks(path, partition)]
-    structures = b"".join(bytes(block.structures) for block in blocks)
-    rows = b"".join(_rows(block, partition.partition_number) for block in blocks)
+    structures = _write(
+        target.structures,
+        f"{target.key}, feature_id, feature_value",
+        stem.with_suffix(".structures"),
+        b"".join(bytes(block.structures) for block in blocks),
+    )
+    rows = b"".join(_rows(block, partition_number) for block in blocks)
     columns = ", ".join([*target.columns, "partition_number"])
-    long_columns = f"{target.key}, feature_name, feature_id, feature_value"
-    staging = [
-        _write(target.structures, long_columns, stem.with_suffix(".structures"), structures),
-        _write(target.rows, columns, stem.with_suffix(".rows"), rows),
-    ]
-    keyed = [
-        _write(
-            target.structures,
-            f"{target.key}, feature_id, feature_value",
-            stem.with_suffix(".keyed-structures"),
-            _NAME_COLUMN.sub(rb"\1", structures),
-        )
-    ]
+    staging = [structures, _write(target.rows, columns, stem.with_suffix(".rows"), rows)]
+    keyed = [structures]
     if kind == "sample":
         four = ", ".join(target.columns[:4])
         keyed.append(_write(target.rows, four, stem.with_suffix(".keyed-rows"), _FOUR_COLUMNS.sub(rb"\1", rows)))
     return staging, keyed
+
+
+def _write_features(features: Mapping[bytes, Ids], folder: Path) -> list[Part]:
+    """Write the rows of `feature` in the order of the key, cut in two."""
+    pairs = sorted((int(each), name) for name, ids in features.items() for each in ids)
+    half = (len(pairs) + 1) // 2
+    return [
+        _write(
+            "feature",
+            "feature_id, feature_name",
+            folder / f"{number}.features",
+            b"".join(b"%d\t%s\n" % pair for pair in part),
+        )
+        for number, part in enumerate((pairs[:half], pairs[half:]))
+    ]
 
 
 def _rows(block: Exploded, partition_number: int) -> bytes:
@@ -101,12 +119,6 @@ def _rows(block: Exploded, partition_number: int) -> bytes:
 def _write(table: str, columns: str, path: Path, text: bytes) -> Part:
     path.write_bytes(text)
     return Part(table, columns, path, text.count(b"\n"))
-
-
-def write_features(features: Iterable[tuple[int, str]], path: Path) -> Part:
-    """Write the rows of `feature` as text."""
-    text = b"".join(b"%d\t%s\n" % (feature_id, name.encode()) for feature_id, name in features)
-    return _write("feature", "feature_id, feature_name", path, text)
 
 
 def seconds_to_load(mysql: MysqlSettings, definitions: Mapping[str, str], parts: Sequence[Part]) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import commands
-from benchmarks.bare_load import Part, Prepared, read_definitions, seconds_to_load, write_features
+from benchmarks.bare_load import Part, Prepared, read_definitions, seconds_to_load
 from benchmarks.commands import Finished
 from benchmarks.results import Figure, Measurement
 from benchmarks.workspace import ProjectCopy, Workspace, mysql_server
@@ -60,8 +60,8 @@ def measure_job(place: Workspace, copy: ProjectCopy, kind: Kind, prepared: Prepa
         yield _peak_memory(extracted)
         yield _disk(copy)
         yield _idle(copy)
-        definitions, features = _built_tables(mysql, copy, place)
-    keyed = _measure_bare(place, kind, "bare LOAD into the keyed tables", definitions, (features, *prepared.keyed))
+        definitions = _built_tables(mysql, copy)
+    keyed = _measure_bare(place, kind, "bare LOAD into the keyed tables", definitions, prepared.keyed)
     yield keyed
     yield _whole_job(extracted, run, test, keyed)
 
@@ -184,13 +184,10 @@ def _whole_job(extracted: _Extracted, run: Finished, test: Finished, keyed: Meas
     )
 
 
-def _built_tables(mysql: MysqlSettings, copy: ProjectCopy, place: Workspace) -> tuple[dict[str, str], Part]:
-    """Read the definitions of the tables that dbt has built, and the rows of `feature`."""
+def _built_tables(mysql: MysqlSettings, copy: ProjectCopy) -> dict[str, str]:
+    """Read the definitions of the tables that dbt has built."""
     with explained(mysql), closing(connect(mysql, database=copy.settings.database)) as connection:
-        definitions = read_definitions(connection, _KEYED_TABLES)
-        with connection.cursor() as cursor:
-            cursor.execute("select feature_id, feature_name from feature order by feature_id")
-            return definitions, write_features(cursor.fetchall(), place.prepared / "features")
+        return read_definitions(connection, _KEYED_TABLES)
 
 
 def _run(copy: ProjectCopy, *command: str | Path) -> Finished:

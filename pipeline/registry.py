@@ -1,7 +1,8 @@
 """The registry of landed assets and of loads, kept in the staging database.
 
 A load takes the CSV files of one archive into the staging tables, partition by partition. At any moment there is at
-most one current load; those before it are `superseded`. It is complete when each of its partitions is `loaded`.
+most one current load; those before it are `superseded`. It is complete when each of its partitions is `loaded` and its
+distinct features have landed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,15 @@ create table if not exists load_partition (
     state varchar(16) character set ascii collate ascii_bin not null,
     loaded_at datetime(6) null,
     primary key (load_id, source_file, partition_number)
+)
+"""
+
+_FEATURE_LOAD = """
+create table if not exists feature_load (
+    load_id int unsigned not null,
+    num_features bigint unsigned not null,
+    loaded_at datetime(6) not null,
+    primary key (load_id)
 )
 """
 
@@ -115,7 +125,7 @@ def open_registry(settings: Settings) -> MysqlConnection:
                 cursor.execute(f"create database if not exists `{database}` character set utf8mb4")
     connection = connect(settings.mysql, database=settings.staging_database)
     with explained(settings.mysql):
-        _create_missing(connection, {"asset": _ASSET, "load_partition": _LOAD_PARTITION})
+        _create_missing(connection, {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD})
     return connection
 
 
@@ -231,6 +241,22 @@ def mark_loaded(
             " loaded_at = utc_timestamp(6) where load_id = %s and source_file = %s and partition_number = %s",
             (num_rows, num_structures, num_rejects, load_id, partition.source_file, partition.partition_number),
         )
+
+
+def mark_features_loaded(connection: MysqlConnection, load_id: int, num_features: int) -> None:
+    """Record that the distinct features of a load are all in staging, and how many they are."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "replace into feature_load (load_id, num_features, loaded_at) values (%s, %s, utc_timestamp(6))",
+            (load_id, num_features),
+        )
+
+
+def has_loaded_features(connection: MysqlConnection, load_id: int) -> bool:
+    """Tell whether the distinct features of a load are in staging."""
+    with connection.cursor() as cursor:
+        cursor.execute("select 1 from feature_load where load_id = %s", (load_id,))
+        return cursor.fetchone() is not None
 
 
 def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:

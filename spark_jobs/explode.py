@@ -11,6 +11,7 @@ that would need escaping.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import LoadError
 from pipeline.settings import RecordKind
+from spark_jobs.feature_ids import Ids, distinct
 from spark_jobs.grammar import COLUMNS, MAX_VALUE_LENGTH, Reason, parse_record
 
 _Positions = npt.NDArray[np.int64]
@@ -73,9 +75,10 @@ class Exploded:
     Attributes:
         rows: one row per good record: its columns but the feature list, each followed by a tab. The newline is
             missing, so that the loader can add columns of its own.
-        structures: text of the long rows: the record's key, feature_name, feature_id, feature_value, in the order of
-            the records and then of feature_id.
+        structures: text of the long rows: the record's key, feature_id, feature_value, in the order of the records and
+            then of feature_id.
         num_structures: how many rows `structures` has.
+        features: the ids of the features in them by feature_name, each id once and in order.
         rejected: the other lines, in their order.
         num_lines: how many lines the block has; each is a row or rejected.
     """
@@ -83,6 +86,7 @@ class Exploded:
     rows: pa.BinaryArray
     structures: pa.Buffer
     num_structures: int
+    features: Mapping[bytes, Ids]
     rejected: tuple[RejectedRecord, ...]
     num_lines: int
 
@@ -96,10 +100,12 @@ class _Layout:
     key_end: _Positions  # behind the first comma
     line_of_structure: _Positions
     structure_begin: _Positions
+    id_begin: _Positions
     structure_end: _Positions  # behind the separator or the newline
     num_features: _Positions  # as printed
     list_length: _Positions
     longest_value: _Positions  # of each line
+    feature_id: _Positions
     sort_key: _Positions  # of each structure: its line, then its feature id
     order: _Positions  # of the structures, by that key
 
@@ -128,6 +134,7 @@ def explode(block: bytes, kind: RecordKind) -> Exploded:
         rows=_ranges(text, layout.line_begin, layout.header_end),
         structures=_long_rows(text, layout),
         num_structures=len(layout.order),
+        features=_features(text, layout),
         rejected=_rejected(lines, ~good, kind),
         num_lines=len(lines),
     )
@@ -195,7 +202,7 @@ def _lay_out(block: bytes, kind: RecordKind) -> _Layout:
     longest_value = np.zeros(len(newline), np.int64)
     if len(id_begin):
         longest_value[filled] = np.maximum.reduceat(structure_end - 1 - value_begin, first[filled])
-    feature_id = _integers(text, id_begin, value_begin - 1)
+    feature_id = _integers(block, id_begin, value_begin - 1)
     sort_key = (line_of_structure << 32) | feature_id
     return _Layout(
         line_begin=line_begin,
@@ -203,24 +210,22 @@ def _lay_out(block: bytes, kind: RecordKind) -> _Layout:
         key_end=comma[:, 0] + 1,
         line_of_structure=line_of_structure,
         structure_begin=structure_begin,
+        id_begin=id_begin,
         structure_end=structure_end,
-        num_features=_integers(text, comma[:, -2] + 1, comma[:, -1]),
+        num_features=_integers(block, comma[:, -2] + 1, comma[:, -1]),
         list_length=list_length,
         longest_value=longest_value,
+        feature_id=feature_id,
         sort_key=sort_key,
         order=np.argsort(sort_key),
     )
 
 
-def _integers(text: npt.NDArray[np.uint8], begin: _Positions, end: _Positions) -> _Positions:
-    """Read the decimal digits of each range as a number, digit by digit for all ranges at once."""
-    number = np.zeros(len(begin), np.int64)
-    length = end - begin
-    for position in range(int(length.max(initial=0))):
-        inside = position < length
-        digit = text[np.where(inside, begin + position, 0)].astype(np.int64) - ord("0")
-        number = np.where(inside, number * 10 + digit, number)
-    return number
+def _integers(text: bytes, begin: _Positions, end: _Positions) -> _Positions:
+    """Read the decimal digits of each range as a number below 2**32."""
+    digits = _ranges(text, begin, end)
+    numbers: _Positions = pc.cast(digits.cast(pa.string()), pa.uint32()).to_numpy().astype(np.int64)
+    return numbers
 
 
 def _within_bounds(layout: _Layout) -> _Mask:
@@ -235,8 +240,16 @@ def _within_bounds(layout: _Layout) -> _Mask:
 def _long_rows(text: bytes, layout: _Layout) -> pa.Buffer:
     """Put each structure behind its record's key, ordered by record and feature id."""
     keys = _ranges(text, layout.line_begin, layout.key_end).take(pa.array(layout.line_of_structure[layout.order]))
-    structures = _ranges(text, layout.structure_begin, layout.structure_end).take(pa.array(layout.order))
+    structures = _ranges(text, layout.id_begin, layout.structure_end).take(pa.array(layout.order))
     return _data(pc.binary_join_element_wise(keys, structures, b""))
+
+
+def _features(text: bytes, layout: _Layout) -> dict[bytes, Ids]:
+    """Collect the distinct features: a number for each name, put before the id, makes one integer of a pair."""
+    names = _ranges(text, layout.structure_begin, layout.id_begin - 1).dictionary_encode()
+    pairs = distinct((names.indices.to_numpy().astype(np.int64) << 32) | layout.feature_id)
+    ends = np.searchsorted(pairs, np.arange(1, len(names.dictionary)) << 32)
+    return dict(zip(names.dictionary.to_pylist(), np.split(pairs.astype(np.uint32), ends), strict=True))
 
 
 def _ranges(text: bytes, begin: _Positions, end: _Positions) -> pa.BinaryArray:

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -32,6 +32,7 @@ from pipeline.registry import (
     Partition,
     begin_load,
     current_partitions,
+    has_loaded_features,
     landed_asset,
     load_totals,
     open_registry,
@@ -40,14 +41,20 @@ from pipeline.registry import (
 )
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
-from spark_jobs.landing import Destination, land_partition
+from spark_jobs.features import land_features
+from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
 from spark_jobs.session import spark_session
 from spark_jobs.staging import empty_staging_tables, has_staging_tables
 
 DEFAULT_PARTITION_SIZE = 8 << 20
 
+# What a task that is lost has to do again is the partition that it was at, but its worker is asked for this many.
+_MOST_PARTITIONS_IN_TASK = 16
+
 _SECONDS_BETWEEN_POLLS = 0.5
+
+Part: TypeAlias = tuple[Path, RecordKind, Partition]
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,11 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Load:
-    """A load and those of its partitions that are still to be landed."""
+    """A load, those of its partitions that are still to be landed, and whether its distinct features are there."""
 
     load_id: int
     pending: tuple[Partition, ...]
+    has_features: bool
 
 
 def read_parameters(parameters: Mapping[str, Any]) -> int:
@@ -96,11 +104,15 @@ def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool
     ):
         files = _source_files(settings, registry)
         load = _current_load(registry, files) if not settings.force else None
-        if load and not load.pending:
+        if load and load.has_features:
             return StepResult(f"skipped: {_counts(load_totals(registry, load.load_id))} are in staging already")
         load = load or _new_load(registry, files, partition_size)
-        seconds = _land(settings, registry, load, files, verbose=verbose)
-        return StepResult(_summary(load_totals(registry, load.load_id), load, seconds))
+        destination = Destination(settings.mysql, settings.staging_database, load.load_id)
+        seconds = _land(settings, destination, registry, load, files, verbose=verbose) if load.pending else 0.0
+        begun = time.monotonic()
+        num_features = land_features(destination)
+        seconds += time.monotonic() - begun
+        return StepResult(_summary(load_totals(registry, load.load_id), num_features, load, seconds))
 
 
 def _source_files(settings: Settings, registry: MysqlConnection) -> tuple[SourceFile, ...]:
@@ -124,7 +136,8 @@ def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Loa
     wanted = {(file.path.name, file.sha256) for file in files if file.path.stat().st_size}
     if load_id is None or planned_for != wanted or not has_staging_tables(registry):
         return None
-    return Load(load_id, tuple(partition for partition, state in states.items() if state == "planned"))
+    pending = tuple(partition for partition, state in states.items() if state == "planned")
+    return Load(load_id, pending, has_features=has_loaded_features(registry, load_id))
 
 
 def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_size: int) -> Load:
@@ -138,26 +151,27 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
     partitions = [partition for file in files for partition in plan_partitions(file.path, file.sha256, partition_size)]
     if not partitions:
         raise LoadError("both CSV files are empty: nothing to load")
-    return Load(begin_load(registry, partitions), tuple(partitions))
+    return Load(begin_load(registry, partitions), tuple(partitions), has_features=False)
 
 
 def _land(
     settings: Settings,
+    destination: Destination,
     registry: MysqlConnection,
     load: Load,
     files: Sequence[SourceFile],
     *,
     verbose: bool,
 ) -> float:
-    destination = Destination(settings.mysql, settings.staging_database, load.load_id)
-    tasks = [(file.path, file.kind, partition) for file, partition in _interleaved(load.pending, files)]
+    parts = [(file.path, file.kind, partition) for file, partition in _interleaved(load.pending, files)]
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
-    land = partial(_land_task, destination)
+    land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
     with spark_session(settings, log=log) as spark:
         begun = time.monotonic()
         with _progress(settings, load):
             try:
+                tasks = list(_grouped(parts, spark.sparkContext.defaultParallelism))
                 spark.sparkContext.parallelize(tasks, len(tasks)).foreach(land)
             except Exception as error:
                 raise explained_failure(error, log) from error
@@ -168,8 +182,16 @@ def _land(
     return seconds
 
 
-def _land_task(destination: Destination, task: tuple[Path, RecordKind, Partition]) -> None:
-    land_partition(destination, *task)
+def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]]:
+    """Cut the work into tasks: many partitions each at first, and single ones at the end.
+
+    To begin a task costs a tenth of a second, and work that is left to one worker at the end costs the others' time.
+    """
+    begin = 0
+    while begin < len(parts):
+        size = min(_MOST_PARTITIONS_IN_TASK, max(1, (len(parts) - begin) // (2 * num_workers)))
+        yield parts[begin : begin + size]
+        begin += size
 
 
 def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[tuple[SourceFile, Partition]]:
@@ -225,10 +247,12 @@ def explained_failure(error: Exception, log: Path | None) -> PipelineError:
     return LoadError(f"the Spark job failed: {reason}{where}")
 
 
-def _summary(totals: LoadTotals, load: Load, seconds: float) -> str:
+def _summary(totals: LoadTotals, num_features: int, load: Load, seconds: float) -> str:
     partitions = f"{len(load.pending)} partitions" if len(load.pending) != 1 else "1 partition"
     rate = totals.num_structures / seconds
-    return f"{_counts(totals)} in {partitions}, {duration(seconds)} ({rate:,.0f} structures/s)"
+    return (
+        f"{_counts(totals)} in {partitions}, {num_features:,} features, {duration(seconds)} ({rate:,.0f} structures/s)"
+    )
 
 
 def _counts(totals: LoadTotals) -> str:

@@ -1,4 +1,4 @@
-"""Landing one partition in the staging tables, exactly once.
+"""Landing partitions in the staging tables, each exactly once.
 
 All rows of a partition and its mark in the registry are one transaction. A task that is killed, retried or run twice
 therefore leaves either the whole partition or nothing, and never two of it.
@@ -6,12 +6,14 @@ therefore leaves either the whole partition or nothing, and never two of it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pymysql.connections import MySQLResult
@@ -23,6 +25,7 @@ from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import Partition, claim_partition, mark_loaded
 from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.explode import Exploded, RejectedRecord, explode
+from spark_jobs.feature_ids import Ids, distinct, pack_ids
 from spark_jobs.partitions import read_blocks
 from spark_jobs.staging import Target, target_of
 
@@ -33,6 +36,11 @@ _STREAM_NAME = "deepcvr-stream"
 
 # MySQL's packets hold 16 MiB; smaller ones keep the server reading while the next is made.
 _CHUNK_SIZE = 1 << 20
+
+_RUN_COLUMNS = "source_file, partition_number, feature_name, first_feature_id, num_features, feature_ids"
+
+# Half a mebibyte of ids at most.
+_FEATURES_PER_RUN = 1 << 17
 
 _DUPLICATE_KEY = 1062
 
@@ -54,6 +62,7 @@ class _Collected:
 
     rows: list[pa.Buffer] = field(default_factory=list)
     rejected: list[bytes] = field(default_factory=list)
+    features: dict[bytes, list[Ids]] = field(default_factory=lambda: defaultdict(list))
     num_rows: int = 0
     num_structures: int = 0
     num_lines: int = 0
@@ -137,17 +146,15 @@ class _StreamResult(MySQLResult):
         self._read_ok_packet(answer)  # type: ignore[attr-defined] # the stubs leave out what is not public
 
 
-def land_partition(destination: Destination, path: Path, kind: RecordKind, partition: Partition) -> None:
-    """Explode a partition and land it, unless that has been done.
+def land_partitions(destination: Destination, parts: Iterable[tuple[Path, RecordKind, Partition]]) -> None:
+    """Explode partitions and land each of them, unless that has been done, over one connection.
 
     Args:
         destination: where to.
-        path: the CSV file.
-        kind: the kind of its records.
-        partition: which part of it.
+        parts: CSV file, the kind of its records, and which part of it.
 
     Raises:
-        LoadError: the partition cannot be landed whole.
+        LoadError: a partition cannot be landed whole. Those before it have landed.
         DatabaseError: the server cannot be reached, or refuses.
     """
     mysql = destination.mysql
@@ -158,11 +165,11 @@ def land_partition(destination: Destination, path: Path, kind: RecordKind, parti
         assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
         with connection.cursor() as cursor:
             cursor.execute(f"set session innodb_lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT}")
-        connection.begin()
-        if not claim_partition(connection, destination.load_id, partition):
-            return
-        _land(connection, destination.load_id, path, kind, partition)
-        connection.commit()
+        for path, kind, partition in parts:
+            connection.begin()
+            if claim_partition(connection, destination.load_id, partition):
+                _land(connection, destination.load_id, path, kind, partition)
+            connection.commit()
 
 
 def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKind, partition: Partition) -> None:
@@ -170,13 +177,16 @@ def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKi
     exploded = (explode(block, kind) for block in read_blocks(path, partition))
     num_structures = connection.load(
         target.structures,
-        f"{target.key}, feature_name, feature_id, feature_value",
+        f"{target.key}, feature_id, feature_value",
         _long_rows(exploded, collected, partition),
     )
     num_rows = connection.load(target.rows, ", ".join([*target.columns, "partition_number"]), collected.rows)
     num_rejects = connection.load(
         "rejected_record", "source_file, line_number, partition_number, reason, record", collected.rejected
     )
+    runs = list(_feature_runs(partition, collected.features))
+    if connection.load("partition_feature", _RUN_COLUMNS, runs) != len(runs):
+        raise LoadError(f"the features of partition {partition.partition_number} did not come into partition_feature")
     _check_counts(partition, collected, (num_rows, num_structures, num_rejects), target)
     mark_loaded(
         connection,
@@ -199,6 +209,8 @@ def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: P
             _rejected_row(partition, partition.first_line + collected.num_lines + reject.line_number, reject)
             for reject in block.rejected
         )
+        for name, ids in block.features.items():
+            collected.features[name].append(ids)
         collected.num_rows += len(block.rows)
         collected.num_structures += block.num_structures
         collected.num_lines += block.num_lines
@@ -213,6 +225,23 @@ def _rejected_row(partition: Partition, line_number: int, reject: RejectedRecord
         _escaped(reject.record),
     ]
     return b"\t".join(fields) + b"\n"
+
+
+def _feature_runs(partition: Partition, features: dict[bytes, list[Ids]]) -> Iterator[bytes]:
+    """Give the rows of `partition_feature`: for each name its distinct ids, in runs that fit in any server's packet."""
+    for name, ids_of_blocks in features.items():
+        ids = distinct(np.concatenate(ids_of_blocks))
+        for begin in range(0, len(ids), _FEATURES_PER_RUN):
+            run = ids[begin : begin + _FEATURES_PER_RUN]
+            fields = [
+                partition.source_file.encode(),
+                b"%d" % partition.partition_number,
+                name,
+                b"%d" % run[0],
+                b"%d" % len(run),
+                _escaped(pack_ids(run)),
+            ]
+            yield b"\t".join(fields) + b"\n"
 
 
 def _escaped(text: bytes) -> bytes:

@@ -33,7 +33,6 @@ STAGING_TABLES: Mapping[str, str] = {
     "sample_feature": f"""
         create table sample_feature (
             sample_id int unsigned not null,
-            feature_name varchar(16) {_KEY},
             feature_id int unsigned not null,
             feature_value varchar(24) {_KEY},
             primary key (sample_id, feature_id)
@@ -42,10 +41,27 @@ STAGING_TABLES: Mapping[str, str] = {
     "common_feature_group": f"""
         create table common_feature_group (
             common_feature_index char(16) {_KEY},
-            feature_name varchar(16) {_KEY},
             feature_id int unsigned not null,
             feature_value varchar(24) {_KEY},
             primary key (common_feature_index, feature_id)
+        )
+    """,
+    "feature": f"""
+        create table feature (
+            feature_id int unsigned not null,
+            feature_name varchar(16) {_KEY},
+            primary key (feature_id, feature_name)
+        )
+    """,
+    "partition_feature": f"""
+        create table partition_feature (
+            source_file varchar(255) {_KEY},
+            partition_number int unsigned not null,
+            feature_name varchar(16) {_KEY},
+            first_feature_id int unsigned not null,
+            num_features int unsigned not null,
+            feature_ids longblob not null,
+            primary key (source_file, partition_number, feature_name, first_feature_id)
         )
     """,
     "rejected_record": f"""
