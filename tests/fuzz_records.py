@@ -25,7 +25,7 @@ from spark_jobs.explode import Exploded, explode
 from spark_jobs.grammar import Reason, Record, parse_record
 from spark_jobs.partitions import plan_partitions, read_blocks
 
-Contents = tuple[list[bytes], bytes, list[tuple[int, Reason, bytes]]]
+Contents = tuple[list[bytes], bytes, list[tuple[int, Reason, bytes]], set[tuple[bytes, int]]]
 Counts = Counter[str]
 
 ACCEPTED = "accepted"
@@ -271,21 +271,23 @@ _MUTATIONS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 
 
 def plainly(lines: Sequence[bytes], kind: RecordKind) -> Contents:
-    """Give what the grammar makes of lines: rows, text of the long rows, and rejects."""
+    """Give what the grammar makes of lines: rows, text of the long rows, rejects, and the distinct features."""
     rows: list[bytes] = []
     structures: list[bytes] = []
     rejected: list[tuple[int, Reason, bytes]] = []
+    features: set[tuple[bytes, int]] = set()
     for number, line in enumerate(lines):
         record = parse_record(line, kind)
         if isinstance(record, Record):
             rows.append(b"\t".join([*record.columns, b""]))
             structures.extend(
-                b"%s\t%s\t%s\t%s\n" % (record.columns[0], part.feature_name, part.feature_id, part.feature_value)
+                b"%s\t%s\t%s\n" % (record.columns[0], part.feature_id, part.feature_value)
                 for part in sorted(record.structures, key=lambda part: int(part.feature_id))
             )
+            features.update((part.feature_name, int(part.feature_id)) for part in record.structures)
         else:
             rejected.append((number, record, line))
-    return rows, b"".join(structures), rejected
+    return rows, b"".join(structures), rejected, features
 
 
 def contents(exploded: Sequence[Exploded]) -> Contents:
@@ -293,13 +295,17 @@ def contents(exploded: Sequence[Exploded]) -> Contents:
     rows: list[bytes] = []
     structures: list[bytes] = []
     rejected: list[tuple[int, Reason, bytes]] = []
+    features: set[tuple[bytes, int]] = set()
     num_lines = 0
     for block in exploded:
         rows += block.rows.to_pylist()
         structures.append(block.structures.to_pybytes())
         rejected += [(num_lines + reject.line_number, reject.reason, reject.record) for reject in block.rejected]
+        found = [(name, each) for name, ids in block.features.items() for each in ids.tolist()]
+        assert len(set(found)) == len(found), "a block names a feature twice"
+        features.update(found)
         num_lines += block.num_lines
-    return rows, b"".join(structures), rejected
+    return rows, b"".join(structures), rejected, features
 
 
 def check_round(made: Round, folder: Path) -> Counts:

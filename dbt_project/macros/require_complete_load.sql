@@ -27,6 +27,15 @@
                 ~ " partitions are missing. To finish it, " ~ remedy
             ) }}
         {%- endif -%}
+        {%- set with_features = run_query(
+            "select 1 from " ~ source('staging', 'feature_load') ~ " where load_id = (select max(load_id) from "
+            ~ source('staging', 'load_partition') ~ " where state <> 'superseded')"
+        ) -%}
+        {%- if with_features | length == 0 -%}
+            {{ exceptions.raise_dependency_error(
+                "The load of " ~ data_set ~ " is not complete: its features are missing. To finish it, " ~ remedy
+            ) }}
+        {%- endif -%}
     {%- endif -%}
 {% endmacro %}
 

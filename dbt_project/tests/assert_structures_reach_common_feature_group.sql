@@ -9,14 +9,14 @@ with counted as (
 staged as (
     select
         count(*) as num_structures,
-        sum(crc32(concat_ws('|', common_feature_index, feature_id, feature_value))) as checksum
+        {{ structure_checksum('crc32(common_feature_index)') }} as checksum
     from {{ ref('stg_common_feature_group') }}
 ),
 
 published as (
     select
         count(*) as num_structures,
-        sum(crc32(concat_ws('|', common_feature_index, feature_id, feature_value))) as checksum
+        {{ structure_checksum('crc32(common_feature_index)') }} as checksum
     from {{ ref('common_feature_group') }}
 ),
 

@@ -9,14 +9,14 @@ with counted as (
 staged as (
     select
         count(*) as num_structures,
-        sum(crc32(concat_ws('|', sample_id, feature_id, feature_value))) as checksum
+        {{ structure_checksum('sample_id') }} as checksum
     from {{ ref('stg_sample_feature') }}
 ),
 
 published as (
     select
         count(*) as num_structures,
-        sum(crc32(concat_ws('|', sample_id, feature_id, feature_value))) as checksum
+        {{ structure_checksum('sample_id') }} as checksum
     from {{ ref('sample_feature') }}
 ),
 

@@ -22,7 +22,7 @@ from pipeline.registry import Asset, current_partitions, open_registry, record_a
 from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
 from spark_jobs import explode_features
 from spark_jobs.explode_features import run_step
-from spark_jobs.landing import Destination, land_partition
+from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.session import spark_session
 from spark_jobs.staging import empty_staging_tables
 
@@ -103,11 +103,11 @@ def test_every_structure_of_both_files_lands_and_a_second_run_changes_nothing(
     expected = [
         row
         for number in range(1, NUM_SAMPLES + 1)
-        for row in [(number, "205", 4_190_000 + number, "1.0"), (number, "508", 9_354_000 + number, "0.69315")]
+        for row in [(number, 4_190_000 + number, "1.0"), (number, 9_354_000 + number, "0.69315")]
     ]
     assert rows(registry, "select * from sample_feature order by sample_id, feature_id") == expected
     assert rows(registry, "select * from common_feature_group order by feature_id") == [
-        (f"{number:016x}", "101", number + 1, "1.0") for number in range(NUM_GROUPS)
+        (f"{number:016x}", number + 1, "1.0") for number in range(NUM_GROUPS)
     ]
     assert rows(registry, "select line_number, record from rejected_record") == [(NUM_SAMPLES + 1, b"not a record")]
 
@@ -177,7 +177,7 @@ def test_a_task_that_spark_runs_twice_lands_its_partition_once(
     destination = Destination(settings.mysql, settings.staging_database, load_id)
     for partition in states:
         kind: RecordKind = "sample" if partition.source_file.startswith("sample") else "common_feature"
-        land_partition(destination, settings.member_path(kind), kind, partition)
+        land_partitions(destination, [(settings.member_path(kind), kind, partition)])
 
     assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
 

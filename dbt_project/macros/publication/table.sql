@@ -12,14 +12,14 @@
 
     {%- do run_query("drop table if exists " ~ next_relation) -%}
     {%- do run_query(create_from_contract_sql(next_relation, contract)) -%}
-    {%- set rows_relation = collect_distinct_rows(sql, contract) if config.get('one_row_per_key') -%}
+    {%- if config.get('list_repeated_keys') -%}{%- do refuse_repeated_keys(sql, contract) -%}{%- endif -%}
     {#-
         With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
         key is checked all the same, and the table has no foreign key yet.
     -#}
     {%- do run_query("set session unique_checks = 0, session foreign_key_checks = 0") -%}
     {%- call statement('main', auto_begin=False) -%}
-        {{ fill_table_sql(next_relation, contract, sql, rows_relation) }}
+        {{ fill_table_sql(next_relation, contract, sql) }}
     {%- endcall -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
     {%- do add_foreign_keys(next_relation, contract.foreign_keys) -%}
@@ -41,56 +41,48 @@
     {%- do run_query("set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'") -%}
     {#- `insert ... select` then locks none of the rows it reads. -#}
     {%- do run_query("set session transaction isolation level read committed") -%}
-    {#- The distinct features are counted in memory; the default of 16 MB sends them to disk. -#}
-    {%- do run_query("set session tmp_table_size = 1073741824, session max_heap_table_size = 1073741824") -%}
     {#- A reader who never ends may keep a table from being replaced, but not for ever. -#}
     {%- do run_query("set session lock_wait_timeout = 300") -%}
 {% endmacro %}
 
 
-{% macro fill_table_sql(relation, contract, sql, rows_relation) %}
+{% macro fill_table_sql(relation, contract, sql) %}
     {%- set column_names = contract.columns | map(attribute='name') | join(', ') -%}
     insert into {{ relation }} ({{ column_names }})
-    {% if rows_relation -%}
-    select {{ column_names }} from {{ rows_relation }} order by {{ contract.primary_key | join(', ') }}
-    {%- else -%}
     select {{ column_names }} from (
         {{ sql }}
     ) as model_rows
-    {%- endif %}
 {% endmacro %}
 
 
-{% macro collect_distinct_rows(sql, contract) %}
+{% macro refuse_repeated_keys(sql, contract) %}
     {%- set key = contract.primary_key | join(', ') -%}
     {%- set others = contract.columns | map(attribute='name') | reject('in', contract.primary_key) | list -%}
-    {%- set rows_relation = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__rows') -%}
-    {%- do run_query("create temporary table " ~ rows_relation ~ " (" ~ column_definitions(contract) ~ ")") -%}
-    {%- do run_query("insert into " ~ rows_relation ~ " " ~ sql) -%}
-    {%- set collisions -%}
+    {%- set repeated -%}
         select
             concat_ws(' ', {{ key }}) as key_value,
             group_concat(concat_ws(' ', {{ others | join(', ') }}) order by {{ others | join(', ') }} separator ' and ') as names,
-            count(*) over () as num_collisions
-        from {{ rows_relation }}
+            count(*) over () as num_keys
+        from (
+            {{ sql }}
+        ) as model_rows
         group by {{ key }}
         having count(*) > 1
         order by {{ key }}
         limit 5
     {%- endset -%}
-    {%- set found = run_query(collisions) -%}
+    {%- set found = run_query(repeated) -%}
     {%- if found | length > 0 -%}
         {%- set examples = [] -%}
         {%- for row in found.rows -%}
             {%- do examples.append(contract.primary_key | join(', ') ~ " " ~ row['key_value'] ~ " stands under " ~ row['names']) -%}
         {%- endfor -%}
         {{ exceptions.raise_compiler_error(
-            this ~ " was not replaced: " ~ found.rows[0]['num_collisions'] ~ " values of "
+            this ~ " was not replaced: " ~ found.rows[0]['num_keys'] ~ " values of "
             ~ contract.primary_key | join(', ') ~ " have more than one " ~ others | join(', ') ~ " in staging: "
-            ~ examples | join('; ') ~ (". Only the first five are listed." if found.rows[0]['num_collisions'] > 5 else ".")
+            ~ examples | join('; ') ~ (". Only the first five are listed." if found.rows[0]['num_keys'] > 5 else ".")
         ) }}
     {%- endif -%}
-    {{ return(rows_relation) }}
 {% endmacro %}
 
 

@@ -5,7 +5,6 @@ with source as (
 renamed as (
     select
         common_feature_index,
-        feature_name,
         feature_id,
         feature_value
     from source

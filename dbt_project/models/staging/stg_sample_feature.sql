@@ -5,7 +5,6 @@ with source as (
 renamed as (
     select
         sample_id,
-        feature_name,
         feature_id,
         feature_value
     from source

@@ -36,16 +36,19 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
     common_feature: list[Row] = []
     sample_feature: list[Row] = []
     common_feature_group: list[Row] = []
+    feature: set[tuple[int, str]] = set()
     for number in range(num_samples):
         structures = list(_structures("sample", chance))
         labels = chance.choices([(0, 0), (1, 0), (1, 1), (0, 1)], weights=[80, 12, 6, 2])[0]
         group = groups[number * num_groups // num_samples]
         sample.append((number + 1, *labels, group, len(structures), number // ROWS_PER_PARTITION))
-        sample_feature += [(number + 1, *structure) for structure in structures]
+        sample_feature += [(number + 1, *structure[1:]) for structure in structures]
+        feature |= {(feature_id, name) for name, feature_id, _ in structures}
     for number, group in enumerate(sorted(groups)):
         structures = list(_structures("common", chance))
         common_feature.append((group, len(structures), number // ROWS_PER_PARTITION))
-        common_feature_group += [(group, *structure) for structure in structures]
+        common_feature_group += [(group, *structure[1:]) for structure in structures]
+        feature |= {(feature_id, name) for name, feature_id, _ in structures}
     now = datetime.now(UTC).replace(tzinfo=None)
     archive = "s3://deepcvr-data/development/taobao_train.tar.gz"
     members = [
@@ -57,6 +60,8 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
         "common_feature": common_feature,
         "sample_feature": sample_feature,
         "common_feature_group": common_feature_group,
+        "feature": sorted(feature),
+        "partition_feature": [],
         "rejected_record": [],
         "asset": [
             (archive, "etag", 1, "0" * 64, None, now),
@@ -67,10 +72,11 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
             for file, sha256, rows, structures in members
             for partition in _partitions(file, sha256, rows, structures, now)
         ],
+        "feature_load": [(1, len(feature), now)],
     }
 
 
-def _structures(side: str, chance: random.Random) -> Iterator[Row]:
+def _structures(side: str, chance: random.Random) -> Iterator[tuple[str, int, str]]:
     seen = set()
     for name, first_id in FIELDS[side].items():
         for _ in range(chance.randint(1, 4) if name in MULTI_VALUED else 1):

@@ -181,9 +181,8 @@ def test_an_orphan_stops_the_publication_of_its_table(project: DbtProject, publi
 
 
 def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtProject, published: Published) -> None:
-    sample_id, *_ = published.load["sample"][0]
-    _, name, feature_id, _ = published.load["common_feature_group"][0]
-    project.query(f"insert into sample_feature values ({sample_id}, '205', {feature_id}, '1.0')", database=STAGING)
+    feature_id, name = published.load["feature"][0]
+    project.query(f"insert into feature values ({feature_id}, '205')", database=STAGING)
 
     succeeded, output = project.run("run")
 
@@ -191,6 +190,14 @@ def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtPro
     assert f"1 values of feature_id have more than one feature_name in staging: feature_id {feature_id} " in output
     assert f"stands under {name} and 205" in output
     assert project.contents() == published.contents
+
+
+def test_a_load_whose_features_have_not_landed_is_refused(project: DbtProject, published: Published) -> None:
+    project.query("delete from feature_load", database=STAGING)
+    succeeded, output = project.run("run")
+    assert not succeeded
+    assert "The load of train in development mode is not complete: its features are missing" in output
+    assert project.schema() == published.schema
 
 
 def test_a_load_that_is_not_complete_is_refused(project: DbtProject, published: Published) -> None:

@@ -6,9 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,11 @@ from pymysql.cursors import DictCursor
 
 from pipeline.errors import DatabaseError, LoadError, PipelineError
 from pipeline.mysql import MysqlConnection, connect
-from pipeline.registry import Partition, begin_load, current_partitions, open_registry, supersede_load
-from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
-from spark_jobs.landing import Destination, StreamConnection, land_partition
+from pipeline.registry import Partition, begin_load, current_partitions, supersede_load
+from pipeline.settings import MysqlSettings, RecordKind
+from spark_jobs.features import land_features
+from spark_jobs.landing import Destination, StreamConnection, land_partitions
 from spark_jobs.partitions import plan_partitions
-from spark_jobs.staging import empty_staging_tables
 from tests.records import REAL_LINE
 
 SHA256 = "0" * 64
@@ -31,27 +29,14 @@ SECONDS_BETWEEN_LOOKS = 0.12
 SKELETON = "sample_skeleton_train.csv"
 
 
-@pytest.fixture
-def staging(mysql: MysqlSettings, root: Path) -> Iterator[MysqlConnection]:
-    """A connection to a staging database with empty tables and no current load."""
-    with closing(open_registry(settings_for(mysql, root))) as connection:
-        supersede_load(connection)
-        empty_staging_tables(connection)
-        yield connection
-
-
-def settings_for(mysql: MysqlSettings, root: Path) -> Settings:
-    return replace(load_settings(root=root, environ={}), mysql=mysql, database="deepcvr_landing")
-
-
 def plan(staging: MysqlConnection, path: Path, *, partition_size: int = 1 << 20) -> tuple[int, list[Partition]]:
     partitions = plan_partitions(path, SHA256, partition_size)
     return begin_load(staging, partitions), partitions
 
 
 def land(mysql: MysqlSettings, path: Path, kind: RecordKind, load_id: int, partitions: list[Partition]) -> None:
-    for partition in partitions:
-        land_partition(Destination(mysql, "deepcvr_landing_staging", load_id), path, kind, partition)
+    destination = Destination(mysql, "deepcvr_landing_staging", load_id)
+    land_partitions(destination, [(path, kind, partition) for partition in partitions])
 
 
 def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:
@@ -74,15 +59,27 @@ def test_the_publishers_own_line_lands_value_by_value(
 
     assert rows(staging, "select * from sample") == [(1, 0, 0, "bacff91692951881", 9, 1)]
     assert rows(staging, "select * from sample_feature order by feature_id") == [
-        (1, "205", 4186222, "1.0"),
-        (1, "206", 8316799, "1.0"),
-        (1, "207", 8416205, "1.0"),
-        (1, "210", 9052218, "1.0"),
-        (1, "210", 9064553, "1.0"),
-        (1, "210", 9093445, "1.0"),
-        (1, "216", 9154780, "1.0"),
-        (1, "301", 9351665, "1.0"),
-        (1, "508", 9355039, "0.69315"),
+        (1, 4186222, "1.0"),
+        (1, 8316799, "1.0"),
+        (1, 8416205, "1.0"),
+        (1, 9052218, "1.0"),
+        (1, 9064553, "1.0"),
+        (1, 9093445, "1.0"),
+        (1, 9154780, "1.0"),
+        (1, 9351665, "1.0"),
+        (1, 9355039, "0.69315"),
+    ]
+    assert land_features(Destination(mysql, "deepcvr_landing_staging", 1)) == 9
+    assert rows(staging, "select feature_name, feature_id from feature order by feature_id") == [
+        ("205", 4186222),
+        ("206", 8316799),
+        ("207", 8416205),
+        ("210", 9052218),
+        ("210", 9064553),
+        ("210", 9093445),
+        ("216", 9154780),
+        ("301", 9351665),
+        ("508", 9355039),
     ]
 
 
@@ -95,9 +92,9 @@ def test_the_edges_of_every_range_come_back_as_they_were_printed(
     land(mysql, path, "sample", *plan(staging, path))
 
     assert rows(staging, "select * from sample_feature order by feature_id") == [
-        (4294967295, "_______________a", 0, "-9.99999999999999999e-99"),
-        (4294967295, "z", 1, "000.0"),
-        (4294967295, "Z", 4294967295, "9" * 24),
+        (4294967295, 0, "-9.99999999999999999e-99"),
+        (4294967295, 1, "000.0"),
+        (4294967295, 4294967295, "9" * 24),
     ]
 
 
@@ -184,10 +181,11 @@ def test_a_process_killed_while_it_lands_leaves_nothing_and_the_next_attempt_lan
     path = write(tmp_path, *lines)
     load_id, partitions = plan(staging, path, partition_size=1 << 30)
     script = (
-        "import pickle, sys; from spark_jobs.landing import land_partition;"
-        "land_partition(*pickle.load(sys.stdin.buffer))"
+        "import pickle, sys; from spark_jobs.features import land_features
+from spark_jobs.landing import land_partitions;"
+        "land_partitions(*pickle.load(sys.stdin.buffer))"
     )
-    task = (Destination(mysql, "deepcvr_landing_staging", load_id), path, "sample", partitions[0])
+    task = (Destination(mysql, "deepcvr_landing_staging", load_id), [(path, "sample", partitions[0])])
     process = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdin=subprocess.PIPE)
     assert process.stdin
     process.stdin.write(pickle.dumps(task))
