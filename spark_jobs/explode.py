@@ -246,6 +246,8 @@ def _long_rows(text: bytes, layout: _Layout) -> pa.Buffer:
 
 def _features(text: bytes, layout: _Layout) -> dict[bytes, Ids]:
     """Collect the distinct features: a number for each name, put before the id, makes one integer of a pair."""
+    if not len(layout.id_begin):
+        return {}
     names = _ranges(text, layout.structure_begin, layout.id_begin - 1).dictionary_encode()
     pairs = distinct((names.indices.to_numpy().astype(np.int64) << 32) | layout.feature_id)
     ends = np.searchsorted(pairs, np.arange(1, len(names.dictionary)) << 32)

@@ -230,7 +230,7 @@ def test_what_a_task_raises_unexpectedly_is_told_in_one_line(
     def broken(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'pymysql'")
 
-    monkeypatch.setattr(explode_features, "_land_task", broken)
+    monkeypatch.setattr(explode_features, "land_partitions", broken)
     unpacked()
     with pytest.raises(LoadError, match=r"^the Spark job failed: ModuleNotFoundError: No module named 'pymysql' \("):
         run_step(settings, SMALL_PARTITIONS)

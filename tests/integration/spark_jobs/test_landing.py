@@ -181,8 +181,7 @@ def test_a_process_killed_while_it_lands_leaves_nothing_and_the_next_attempt_lan
     path = write(tmp_path, *lines)
     load_id, partitions = plan(staging, path, partition_size=1 << 30)
     script = (
-        "import pickle, sys; from spark_jobs.features import land_features
-from spark_jobs.landing import land_partitions;"
+        "import pickle, sys; from spark_jobs.landing import land_partitions;"
         "land_partitions(*pickle.load(sys.stdin.buffer))"
     )
     task = (Destination(mysql, "deepcvr_landing_staging", load_id), [(path, "sample", partitions[0])])

@@ -22,8 +22,8 @@ def test_ids_come_back_as_they_were_packed(ids: list[int]) -> None:
     assert unpack_ids(pack_ids(packed), len(packed)).tolist() == packed.tolist()
 
 
-@pytest.mark.parametrize("damage", [lambda packed: b"", lambda packed: packed[:-3], lambda packed: b"no" + packed])
-def test_bytes_that_are_no_ids_are_refused(damage) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("kept", [0, 10, -3])
+def test_bytes_that_are_no_ids_are_refused(kept: int) -> None:
     packed = pack_ids(np.arange(1000, dtype=np.uint32))
     with pytest.raises(LoadError, match="partition_feature cannot be read"):
-        unpack_ids(damage(packed), 1000)
+        unpack_ids(packed[:kept], 1000)
