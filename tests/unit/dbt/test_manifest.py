@@ -145,7 +145,7 @@ def keys_in(value: Any) -> list[str]:
 def test_every_source_is_judged_for_freshness_without_reading_long_tables(manifest: Node) -> None:
     for source in manifest["sources"].values():
         assert source["freshness"]["warn_after"]["count"]
-        has_time = source["name"] in ("asset", "load_partition")
+        has_time = source["name"] in ("asset", "load_partition", "feature_load")
         assert source["loaded_at_field"].startswith("load_partition.") != has_time, source["name"]
 
 
