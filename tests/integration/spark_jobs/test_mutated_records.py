@@ -16,8 +16,9 @@ import pytest
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import begin_load, open_registry, supersede_load
 from pipeline.settings import RECORD_KINDS, MysqlSettings, RecordKind, load_settings
+from spark_jobs.features import land_features
 from spark_jobs.grammar import Record, parse_record
-from spark_jobs.landing import Destination, land_partition
+from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables, target_of
 from tests.fuzz_records import good_record, mutated, new_seed, plainly
@@ -40,8 +41,8 @@ def staging(mysql: MysqlSettings, root: Path) -> Iterator[MysqlConnection]:
 def land(mysql: MysqlSettings, staging: MysqlConnection, path: Path, kind: RecordKind, partition_size: int) -> None:
     partitions = plan_partitions(path, "0" * 64, partition_size)
     destination = Destination(mysql, f"{DATABASE}_staging", begin_load(staging, partitions))
-    for partition in partitions:
-        land_partition(destination, path, kind, partition)
+    land_partitions(destination, [(path, kind, partition) for partition in partitions])
+    land_features(destination)
 
 
 def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:
@@ -76,7 +77,7 @@ def test_mutated_records_come_back_from_the_server_byte_for_byte(
     land(mysql, staging, path, kind, 100_000)
     target = target_of(kind)
 
-    expected_rows, structures, rejected = plainly(lines, kind)
+    expected_rows, structures, rejected, features = plainly(lines, kind)
     again = f"see it again with FUZZ_SEED={seed}"
     assert len(rejected) > 1000
     assert len(expected_rows) > 500
@@ -89,7 +90,10 @@ def test_mutated_records_come_back_from_the_server_byte_for_byte(
     ), again
     long_rows = (row.split("\t") for row in structures.decode().splitlines())
     assert set(rows(staging, f"select {target.key}, feature_id, feature_value from {target.structures}")) == {
-        (int(key) if kind == "sample" else key, int(feature_id), value) for key, _, feature_id, value in long_rows
+        (int(key) if kind == "sample" else key, int(feature_id), value) for key, feature_id, value in long_rows
+    }, again
+    assert set(rows(staging, "select feature_name, feature_id from feature")) == {
+        (name.decode(), feature_id) for name, feature_id in features
     }, again
     assert rows(staging, f"select count(*) from {target.structures}") == [(structures.count(b"\n"),)], again
     assert rows(staging, "select line_number, reason, record from rejected_record order by line_number") == [
