@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from extract.landing import ArchiveManifest, read_manifest
 from extract.s3 import endpoint_of, s3_errors
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
@@ -127,17 +128,15 @@ def full_settings(settings: Settings) -> Settings:
 
 
 def _keep(client: S3Client, target: Settings, there: Mapping[str, Any]) -> str:
-    """Copy the archive that is about to be replaced, and say where it is now."""
+    """Put the archive that is about to be replaced elsewhere, and say where.
+
+    What has landed of it is uploaded, and not the object copied: not every store gives a copy in parts an ETag of which
+    the next download can check anything.
+    """
+    landed = read_manifest(target.archive_path, ArchiveManifest)
+    if landed is None or (landed.uri, landed.etag) != (target.archive_uri, there["etag"]):
+        raise SourceError(f"{target.archive_uri} is not what was drawn from: run make sample again")
     kept = full_settings(target)
-    source = {"Bucket": target.source.bucket, "Key": target.archive_key}
-    client.copy(
-        source,  # type: ignore[arg-type]
-        kept.source.bucket,
-        kept.archive_key,
-        ExtraArgs={"Metadata": dict(there["metadata"]), "MetadataDirective": "REPLACE"},
-    )
-    copied = find_object(client, kept)
-    if copied is None or copied["size_bytes"] != there["size_bytes"]:
-        raise SourceError(f"{kept.archive_uri} is not a whole copy of {target.archive_uri}: nothing was replaced")
+    _put(client, target.archive_path, kept.archive_uri, {"Metadata": dict(there["metadata"])})
     say(f"  {target.archive_uri} is kept as {kept.archive_uri}, from which make sample draws from now on")
     return kept.archive_uri

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from pipeline.files import (
     sync_folder,
     write_json,
 )
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import quantity, track
 from pipeline.samples import SampleSource, read_source, sample_paths
 from pipeline.settings import RECORD_KINDS, SAMPLE_PARAMETERS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult
@@ -83,6 +82,8 @@ SMALLEST_RANGE = 1 << 20
 _RANGES_PER_CORE = 4
 
 _SECONDS_BETWEEN_POLLS = 0.5
+# Indexes of groups that are gathered before those that stand twice are dropped.
+_MOST_UNSORTED = 1 << 20
 
 ResultT = TypeVar("ResultT")
 
@@ -166,14 +167,12 @@ def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool
             shutil.rmtree(paths.work, ignore_errors=True)
             make_private_folder(paths.work)
             try:
-                begun = time.monotonic()
                 findings = _draw(settings, design, source, verbose=verbose)
-                seconds = time.monotonic() - begun
             finally:
                 shutil.rmtree(paths.work, ignore_errors=True)
     for line in _told(findings):
         say(line)
-    return StepResult(_result(settings, findings, seconds))
+    return StepResult(_result(settings, findings))
 
 
 def _is_drawn(settings: Settings, design: Design, source: SampleSource) -> bool:
@@ -303,6 +302,24 @@ def _decided(found: Sequence[Drawn], cuts: Mapping[Stratum, Cut]) -> tuple[list[
     return pieces, np.unique(np.concatenate(indexes))
 
 
+class _Indexes:
+    """Indexes of groups, each once, in about as much memory as they take."""
+
+    def __init__(self) -> None:
+        self._found: list[Words] = [np.zeros(0, np.uint64)]
+        self._unsorted = 0
+
+    def add(self, index: Words) -> None:
+        self._found.append(np.unique(index))
+        self._unsorted += len(self._found[-1])
+        if self._unsorted > len(self._found[0]) + _MOST_UNSORTED:
+            self.all()
+
+    def all(self) -> Words:
+        self._found, self._unsorted = [np.unique(np.concatenate(self._found))], 0
+        return self._found[0]
+
+
 class _Written:
     """What goes into the archive, counted and checked as it goes."""
 
@@ -311,7 +328,7 @@ class _Written:
         self._rule, self._clusters = rule, clusters
         self.samples, self.common = SampleTally(), FileTally()
         self.drawn_groups = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, 4), np.int64))
-        self.referred = self.groups = np.zeros(0, np.uint64)
+        self.referred, self.groups = _Indexes(), _Indexes()
 
     def see(self, name: str, block: bytes) -> None:
         """Take a block of lines of a member."""
@@ -319,7 +336,7 @@ class _Written:
         found = scan(block, kind, scenes=self._rule.scenes)
         if kind == "common_feature":
             self.common.see(found)
-            self.groups = np.union1d(self.groups, found.index)
+            self.groups.add(found.index)
             return
         self.samples.file.see(found)
         scenes = found.scene if found.scene is not None else np.full(len(found.label), -3)
@@ -327,7 +344,7 @@ class _Written:
         for (label, scene), count in zip(cells.T.tolist(), counts.tolist(), strict=True):
             cell = (label, scene if found.scene is not None else None)
             self.samples.cells.setdefault(cell, CellTally()).count += count
-        self.referred = np.union1d(self.referred, found.index)
+        self.referred.add(found.index)
         if self._clusters:
             index, place = np.unique(found.index, return_inverse=True)
             labels = np.bincount(place * 4 + found.label, minlength=4 * len(index)).reshape(-1, 4)
@@ -358,7 +375,7 @@ def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> 
         num_groups_with_samples=len(population.clusters.index) if population.clusters else 0,
         sample=written.samples,
         sample_groups=written.common,
-        num_sample_groups=len(written.groups),
+        num_sample_groups=len(written.groups.all()),
         drawn_groups=written.drawn_groups if design.clusters else None,
     )
     _check(findings, written)
@@ -393,7 +410,7 @@ def _check(findings: Findings, written: _Written) -> None:
     problems = [
         (findings.design.clusters or drawn == planned, "strata"),
         (not findings.sample.file.num_rejects and not findings.sample_groups.num_rejects, "records"),
-        (np.array_equal(written.referred, written.groups), "common feature groups"),
+        (np.array_equal(written.referred.all(), written.groups.all()), "common feature groups"),
     ]
     if wrong := [what for right, what in problems if not right]:
         raise LoadError(f"the {wrong[0]} of the archive are not those that were drawn: a file has changed, try again")
@@ -501,12 +518,12 @@ def _told(findings: Findings) -> Iterator[str]:
             yield f"  {number:,} {what}: none of them was drawn, nor counted as part of the source"
 
 
-def _result(settings: Settings, findings: Findings, seconds: float) -> str:
+def _result(settings: Settings, findings: Findings) -> str:
     path = sample_paths(settings).archive
     return (
-        f"{quantity(findings.sample.file.num_lines, 'rows')} and {findings.num_sample_groups:,} common feature groups,"
-        f" {quantity(path.stat().st_size, 'B')} in {shown(path)}, from"
-        f" {quantity(findings.source.file.num_lines, 'rows')}, {duration(seconds)}"
+        f"{findings.sample.file.num_lines:,} of {findings.source.file.num_lines:,} impressions with"
+        f" {findings.num_sample_groups:,} of {findings.num_groups:,} common feature groups,"
+        f" {quantity(path.stat().st_size, 'B')} in {shown(path)}"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +18,8 @@ import yaml
 from embedded.s3_server import S3Server, open_client
 from extract import sample_steps
 from extract import upload as upload_module
+from extract.download import download
+from extract.s3 import look_at
 from extract.upload import SAMPLE_OF, find_object, full_settings, upload
 from pipeline.errors import SourceError, UsageError
 from pipeline.samples import sample_paths
@@ -96,13 +100,23 @@ def test_an_archive_that_was_not_drawn_is_replaced_only_when_that_is_asked_for(
 
 
 def test_the_archive_that_was_drawn_from_is_kept_and_drawn_from_again(settings: Settings, client: S3Client) -> None:
-    etag = put(client, settings, b"generated", scale="0.01", seed="5")
-    forced = replace(settings, force=True)
-    draw(settings, b"sample", of=settings.archive_uri, etag=etag)
-    upload(client, forced)
+    # Larger than the parts in which it is uploaded.
+    whole = random.Random(1).randbytes(20 << 20)
+    client.upload_fileobj(
+        io.BytesIO(whole),
+        settings.source.bucket,
+        settings.archive_key,
+        ExtraArgs={"Metadata": {"scale": "0.01", "seed": "5"}},
+    )
+    found = look_at(client, settings.source.bucket, settings.archive_key)
+    download(client, found, settings.archive_path, part_bytes=8 << 20, connections=2)
+    draw(settings, b"sample", of=settings.archive_uri, etag=found.etag)
+    upload(client, replace(settings, force=True))
 
     full = full_settings(settings)
-    assert get(client, full) == b"generated"
+    again = look_at(client, full.source.bucket, full.archive_key)
+    download(client, again, full.archive_path, part_bytes=8 << 20, connections=2)
+    assert full.archive_path.read_bytes() == whole
     kept, sample = find_object(client, full), find_object(client, settings)
     assert kept is not None
     assert sample is not None
@@ -117,6 +131,14 @@ def test_an_archive_that_was_replaced_after_the_drawing_is_not_lost(settings: Se
     with pytest.raises(SourceError, match="was replaced after the sample was drawn: run make sample again"):
         upload(client, replace(settings, force=True))
     assert get(client, settings) == b"newer"
+
+
+def test_an_archive_of_which_nothing_has_landed_is_not_replaced(settings: Settings, client: S3Client) -> None:
+    etag = put(client, settings, b"generated")
+    draw(settings, b"sample", of=settings.archive_uri, etag=etag)
+    with pytest.raises(SourceError, match="is not what was drawn from: run make sample again"):
+        upload(client, replace(settings, force=True))
+    assert get(client, settings) == b"generated"
 
 
 def test_a_sample_is_not_drawn_from(settings: Settings, client: S3Client) -> None:
