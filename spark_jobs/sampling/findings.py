@@ -200,7 +200,6 @@ def fits(findings: Findings) -> Iterator[tuple[str, Fit, str]]:
             [sample[label] for label in LABEL_ORDER],
             [source[label] for label in LABEL_ORDER],
             design_effect=effect,
-            pool=False,
         ),
         "held by the strata" if findings.design.rule.labels else "left to chance",
     )
