@@ -1,4 +1,4 @@
--- An id that the source prints under two names has two rows here, and the materialization refuses to choose between them.
+-- An id that the source prints under two names has two rows here: the materialization refuses to choose between them.
 with staged as (
     select * from {{ ref('stg_feature') }}
 ),
