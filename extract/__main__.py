@@ -31,6 +31,7 @@ environment (an option goes before it):
                                                  mode reads generated data from the embedded one (make up)
   MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD
                                                  the MySQL server; the embedded one by default
+  MYSQL_SSL_MODE, MYSQL_SSL_CA                   TLS to it, as to MySQL's own clients; preferred by default
   SPARK_MASTER                                   the Spark master; local[*] by default
 
 exit codes: 0 done; 1 a step failed; 2 a mistake in the call or the settings; 130 or 143 interrupted

@@ -94,10 +94,11 @@ def _task_of(step: Step) -> Task:
 
 def _require_mysql(settings: Settings) -> None:
     """Find out before hours of work that the server, which they need in the end, is not there."""
-    from pipeline.registry import open_registry  # noqa: PLC0415 - --help needs no driver
+    from pipeline.mysql import explained, require_load_data  # noqa: PLC0415 - --help needs no driver
+    from pipeline.registry import open_registry  # noqa: PLC0415
 
-    with closing(open_registry(settings)):
-        pass
+    with explained(settings.mysql), closing(open_registry(settings)) as connection:
+        require_load_data(connection, settings.mysql)
 
 
 @contextmanager

@@ -34,13 +34,14 @@ _CANNOT_CONNECT = {2002, 2003, 2005}
 _ACCESS_DENIED = {1045, 1698}
 _TLS_FAILED = {2026}
 _EMBEDDED_REFUSED = "the embedded MySQL server is not running: run make up"
+_ALLOW_LOAD_DATA = "let an administrator `set global local_infile = on`, and write it into the server's configuration"
 _AGAIN = "run the same command again, it continues where this one stopped"
 
 # What to do about the errors that a person can do something about. Numbers: the MySQL Error Message Reference, and
 # MariaDB's Error Codes for those of MariaDB alone.
 _REMEDIES: Mapping[tuple[int, ...], str] = {
     (1044, 1142, 1143, 1227): "grant the user what docs/mysql.md lists",
-    (1148, 3948, 4166): "the server must allow LOAD DATA LOCAL: set global local_infile = ON, or in its configuration",
+    (1148, 3948, 4166): _ALLOW_LOAD_DATA,
     (1153, 2020): "the server's max_allowed_packet is too small: set it to 1M or more",
     (3, 20, 28, 1021, 1026, 1114): f"the server has no room to write: free some of its disk, then {_AGAIN}",
     (1205,): f"another client held a lock for too long (`show processlist` lists the clients): then {_AGAIN}",
@@ -83,6 +84,27 @@ def connect(
             **address,
             **_tls_arguments(settings),
         )
+
+
+def require_load_data(connection: MysqlConnection, settings: MysqlSettings) -> None:
+    """Find out before hours of work that the server does not take the rows in the end.
+
+    Raises:
+        DatabaseError: `local_infile` is off.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("select @@global.local_infile")
+        row = cursor.fetchone()
+    if not row or not row[0]:
+        raise DatabaseError(f"{settings.address} has local_infile off: {_ALLOW_LOAD_DATA}")
+
+
+def largest_packet(connection: MysqlConnection) -> int:
+    """Give the size of the largest packet that the server takes, in bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute("select @@session.max_allowed_packet")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 1 << 20
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.errors import LoadError
-from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.settings import MysqlSettings, Settings
 
 _ASSET = """
@@ -177,8 +177,10 @@ def supersede_load(connection: MysqlConnection) -> None:
 
 def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> int:
     """Plan a new load, all of whose partitions are `planned`, and give its number."""
+    longest_statement = largest_packet(connection) // 2
     connection.begin()
     with connection.cursor() as cursor:
+        cursor.max_stmt_length = min(cursor.max_stmt_length, longest_statement)  # type: ignore[misc] # the driver's way
         cursor.execute("select coalesce(max(load_id), 0) + 1 from load_partition")
         row = cursor.fetchone()
         load_id = int(row[0]) if row else 1

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ if not __package__:  # run as a file, by spark-submit: that puts this folder on 
 
 
 from pipeline.cli import run_command, say
-from pipeline.errors import LoadError, PipelineError
+from pipeline.errors import DatabaseError, LoadError, PipelineError
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.registry import (
@@ -41,6 +41,7 @@ from pipeline.registry import (
 )
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
+from pipeline.waiting import waits_reported
 from spark_jobs.features import land_features
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
@@ -100,6 +101,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool
     with (
         staging_lock(settings.mysql, settings.staging_database),
         closing(open_registry(settings)) as registry,
+        waits_reported(settings.mysql, settings.staging_database),
         explained(settings.mysql),
     ):
         files = _source_files(settings, registry)
@@ -209,7 +211,12 @@ def _progress(settings: Settings, load: Load) -> Iterator[None]:
     total = sum(partition.num_lines for partition in load.pending)
 
     def poll() -> None:
-        with closing(open_registry(settings)) as registry, track("explode", total, "rows") as progress:
+        with (
+            suppress(DatabaseError),  # the tasks tell what became of the server
+            explained(settings.mysql),
+            closing(open_registry(settings)) as registry,
+            track("explode", total, "rows") as progress,
+        ):
             before = load_totals(registry, load.load_id).num_lines
             while not ended.wait(_SECONDS_BETWEEN_POLLS):
                 now = load_totals(registry, load.load_id).num_lines

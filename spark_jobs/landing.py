@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pymysql.connections import MySQLResult
 from pymysql.cursors import Cursor
+from pymysql.err import MySQLError
 from pymysql.protocol import LoadLocalPacketWrapper
 
 from pipeline.errors import LoadError
-from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.registry import Partition, claim_partition, mark_loaded
 from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.explode import Exploded, RejectedRecord, explode
@@ -35,7 +36,7 @@ Buffer: TypeAlias = bytes | pa.Buffer
 _STREAM_NAME = "deepcvr-stream"
 
 # MySQL's packets hold 16 MiB; smaller ones keep the server reading while the next is made.
-_CHUNK_SIZE = 1 << 20
+_LARGEST_CHUNK = 1 << 20
 
 _RUN_COLUMNS = "source_file, partition_number, feature_name, first_feature_id, num_features, feature_ids"
 
@@ -45,6 +46,9 @@ _FEATURES_PER_RUN = 1 << 17
 _DUPLICATE_KEY = 1062
 
 _SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT = 600
+
+# A server may stop reading for a while, to write its pages; MariaDB may stop for ever when the connection is killed.
+_SECONDS_TO_WRITE = 300
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class StreamConnection(MysqlConnection):
 
     def __init__(self, **arguments: Any) -> None:
         # The driver's own connections leave it off, because they would send any file.
-        super().__init__(**{**arguments, "local_infile": True})
+        super().__init__(**{**arguments, "local_infile": True, "write_timeout": _SECONDS_TO_WRITE})
+        self.chunk_size = min(_LARGEST_CHUNK, largest_packet(self) // 2)
 
     def load(self, table: str, columns: str, chunks: Iterable[Buffer]) -> int:
         """Load rows into a table and give their number.
@@ -136,14 +141,23 @@ class _StreamResult(MySQLResult):
                 raise refusal
             for chunk in chunks:
                 view = memoryview(chunk)
-                for begin in range(0, len(view), _CHUNK_SIZE):
-                    connection.write_packet(view[begin : begin + _CHUNK_SIZE])
-        finally:
-            connection.write_packet(b"")
-            answer = connection._read_packet()
+                for begin in range(0, len(view), connection.chunk_size):
+                    connection.write_packet(view[begin : begin + connection.chunk_size])
+        except MySQLError:  # there is no connection any more
+            raise
+        except BaseException:
+            with suppress(MySQLError):
+                _end_of_data(connection)
+            raise
+        answer = _end_of_data(connection)
         if not answer.is_ok_packet():  # it asks once more
             raise refusal
         self._read_ok_packet(answer)  # type: ignore[attr-defined] # the stubs leave out what is not public
+
+
+def _end_of_data(connection: Any) -> Any:
+    connection.write_packet(b"")
+    return connection._read_packet()
 
 
 def land_partitions(destination: Destination, parts: Iterable[tuple[Path, RecordKind, Partition]]) -> None:

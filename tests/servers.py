@@ -7,16 +7,24 @@ import resource
 import select
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pymysql.cursors import Cursor
+from pymysql.err import MySQLError
+
 from embedded.mysql_server import Sizes, TcpOptions, connect_as_root, find_mysql, start_mysql, stop_mysql
 from embedded.programs import Kind, MysqlProgram
+from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings, TlsMode, TlsSettings
 
-_SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=64 << 20)
+_SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=16 << 20)
+
+
+# Room for the tables that are made while innodb_file_per_table is off.
+_SHARED_SPACE_MIB = 40
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,10 @@ class FragileServer:
 
     def start(self) -> None:
         """Start it, if it does not run."""
-        start_mysql(self.program, self.base, tcp=self.tcp, sizes=_SIZES, options=self.tls)
+        # A write beyond the limit of a file's size then fails, as on a full disk, and does not end the server.
+        command = ("env", "--ignore-signal=XFSZ", *self.program.command)
+        options = [*self.tls, f"--innodb-data-file-path=ibdata1:12M:autoextend:max:{_SHARED_SPACE_MIB}M"]
+        start_mysql(replace(self.program, command=command), self.base, tcp=self.tcp, sizes=_SIZES, options=options)
 
     def stop(self) -> None:
         """Stop it in good order."""
@@ -80,6 +91,22 @@ class FragileServer:
             return list(cursor.fetchall())
 
     @contextmanager
+    def connection(self, database: str) -> Iterator[Cursor]:
+        """A connection of another client's, which ends as a client does that is gone."""
+        with closing(connect(self.settings, database=database)) as connection, connection.cursor() as cursor:
+            yield cursor
+
+    @contextmanager
+    def user(self, name: str, password: str, *, grants: Sequence[str] = ()) -> Iterator[MysqlSettings]:
+        """A further user, with these privileges alone, and how it connects."""
+        with connect_as_root(self.base) as connection, connection.cursor() as cursor:
+            cursor.execute("drop user if exists %s", (name,))
+            cursor.execute("create user %s identified by %s", (name, password))
+        self.as_root(*grants)
+        yield replace(self.settings, user=name, password=password)
+        self.as_root(f"drop user {name}")
+
+    @contextmanager
     def variable(self, name: str, value: str) -> Iterator[None]:
         """Let a global variable have another value, given as SQL, for new connections."""
         ((before,),) = self.as_root(f"select @@global.{name}")
@@ -88,6 +115,23 @@ class FragileServer:
             yield
         finally:
             self.as_root(f"set global {name} = {before!r}")
+
+    @contextmanager
+    def shared_space_filled(self) -> Iterator[None]:
+        """Make new tables in one space that is all but full, and cannot grow."""
+        with self.variable("innodb_file_per_table", "off"):
+            self.as_root(
+                "create database if not exists filler",
+                "create table filler.filler (number int primary key auto_increment, content varchar(2000))",
+                "insert into filler.filler (content) values (repeat('x', 2000))",
+            )
+            with suppress(MySQLError):
+                while True:
+                    self.as_root("insert into filler.filler (content) select content from filler.filler limit 1000")
+            try:
+                yield
+            finally:
+                self.as_root("drop database filler")
 
     @contextmanager
     def files_limited_to(self, size: int) -> Iterator[None]:
