@@ -28,7 +28,11 @@ SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 
 # Its default is a year: somebody who forgot an open transaction would make a run wait for as long without a word.
 _SECONDS_TO_WAIT_FOR_TABLE = 3600
-_SESSION = f"set time_zone = '+00:00', lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_TABLE}"
+# The longest that a server takes. Managed servers may end a quiet connection after minutes, and a load takes hours.
+_SECONDS_TO_BE_QUIET = 31_536_000
+_SESSION = (
+    f"set time_zone = '+00:00', wait_timeout = {_SECONDS_TO_BE_QUIET}, lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_TABLE}"
+)
 
 _CANNOT_CONNECT = {2002, 2003, 2005}
 _ACCESS_DENIED = {1045, 1698}

@@ -293,7 +293,6 @@ def staging_lock(mysql: MysqlSettings, staging_database: str) -> Iterator[None]:
         LoadError: another run holds it.
     """
     with closing(connect(mysql)) as connection, connection.cursor() as cursor:
-        cursor.execute("set session wait_timeout = 31536000")
         cursor.execute("select get_lock(%s, 0)", (f"deepcvr:{staging_database}",))
         row = cursor.fetchone()
         if not row or row[0] != 1:

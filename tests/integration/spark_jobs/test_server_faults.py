@@ -210,6 +210,17 @@ def test_a_server_that_forbids_load_data_local_is_told_what_to_set(job: Job) -> 
         assert job.counts() == NOTHING
 
 
+def test_a_server_that_ends_quiet_connections_does_not_end_these(fragile: FragileServer) -> None:
+    with (
+        fragile.variable("wait_timeout", "1"),
+        closing(connect(fragile.settings)) as connection,
+        connection.cursor() as cursor,
+    ):
+        time.sleep(2)
+        cursor.execute("select 1")
+        assert cursor.fetchall() == ((1,),)
+
+
 def test_strict_mode_is_the_connections_own(job: Job) -> None:
     with job.server.variable("sql_mode", "''"):
         job.land()
