@@ -19,7 +19,7 @@ from pipeline.registry import Partition, begin_load, current_partitions, open_re
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from pipeline.waiting import waits_reported
 from spark_jobs import landing
-from spark_jobs.landing import Destination, land_partition
+from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
 from tests.records import REAL_LINE
@@ -48,7 +48,7 @@ class Job:
     def land(self, mysql: MysqlSettings | None = None) -> None:
         """Land the partition."""
         destination = Destination(mysql or self.server.settings, STAGING, self.load_id)
-        land_partition(destination, self.path, "sample", self.partition)
+        land_partitions(destination, [(self.path, "sample", self.partition)])
 
     def counts(self) -> tuple[int, int, str]:
         """Rows, structures and the partition's state, as they are committed."""
@@ -193,7 +193,7 @@ def test_packets_fit_a_server_that_takes_small_ones(job: Job, root: Path, tmp_pa
             many = [replace(partitions[0], partition_number=number) for number in range(1, 1000)]
             load_id = begin_load(connection, many)
             assert len(current_partitions(connection)[1]) == len(many)
-        land_partition(Destination(job.server.settings, STAGING, load_id), path, "sample", many[0])
+        land_partitions(Destination(job.server.settings, STAGING, load_id), [(path, "sample", many[0])])
 
     assert job.server.as_root(f"select length(record) from {STAGING}.rejected_record") == [(300_000,)]
 
