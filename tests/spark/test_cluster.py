@@ -38,6 +38,10 @@ from tests.spark_cluster import SparkCluster, command_line, descendants, kill
 NUM_SAMPLES, NUM_GROUPS, FEATURES = 6000, 100, 40
 PARTITION_SIZE = 256 << 10
 
+# Partitions of the second and of the third task, of which the first takes four and the second three. The last
+# partitions have each a task of their own.
+IN_TWO_TASKS = (5, 8)
+
 # A password that can be found wherever it is written, whatever that place does to unusual characters.
 USER, PASSWORD = "marked", "Zq7mVt3KwPx9Rb2L"
 
@@ -239,7 +243,7 @@ def test_python_workers_killed_in_the_middle_of_their_tasks_are_replaced(load: L
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "spark-defaults.conf").write_text("".join(f"{name} {conf[name]}\n" for name in conf))
     environment = {"SPARK_MASTER": "local[2]", "SPARK_CONF_DIR": str(tmp_path / "conf")}
-    with held_up(load, load.last_samples([5, 6])) as holding, running(load, environment, events) as job:
+    with held_up(load, load.last_samples(IN_TWO_TASKS)) as holding, running(load, environment, events) as job:
         job.wait_until("num_waiting", load, 2)
         workers = python_workers(job.process.pid)
         for worker in workers:
@@ -259,7 +263,7 @@ def test_an_executor_lost_in_the_middle_of_the_job_is_replaced(
 ) -> None:
     events, conf = logging_events(tmp_path)
     environment = spark_cluster.environment(tmp_path, **conf)
-    with held_up(load, load.last_samples([5, 6])) as holding, running(load, environment, events) as job:
+    with held_up(load, load.last_samples(IN_TWO_TASKS)) as holding, running(load, environment, events) as job:
         job.wait_until("num_waiting", load, 2)
         num_loaded = load.num_loaded
         executors = spark_cluster.executor_pids()
@@ -280,7 +284,7 @@ def test_a_task_that_speculation_runs_twice_at_once_lands_its_partition_once(
     events, conf = logging_events(tmp_path)
     conf |= {"spark.speculation": "true", "spark.speculation.quantile": "0.5", "spark.speculation.multiplier": "1.5"}
     environment = spark_cluster.environment(tmp_path, **conf)
-    with held_up(load, load.last_samples([5])) as holding, running(load, environment, events) as job:
+    with held_up(load, load.last_samples([-1])) as holding, running(load, environment, events) as job:
         job.wait_until("num_waiting", load, 2)  # the first attempt for the sample, the second for the partition
         num_loaded = load.num_loaded
         holding.rollback()
