@@ -325,7 +325,7 @@ def test_no_secret_is_in_a_command_line_a_page_or_a_file_of_the_cluster(
 
 
 def read(address: str) -> bytes:
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address, timeout=60) as answer:
         page: bytes = answer.read()
         return page
 
