@@ -31,6 +31,10 @@ SAMPLE_PARAMETERS = ("margin", "confidence", "seed", "strata", "allocation", "mi
 _DATA_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
 _DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# S3's own rule, with the capitals and underscores of its oldest buckets and of other stores.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,99}){0,8}")
+_STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 _TASK_NAME = re.compile(r"(extract|spark_jobs)\.[a-z][a-z0-9_]*")
 
 
@@ -202,8 +206,12 @@ def load_settings(
         data_set=chosen,
         data_sets=data_sets,
         source=SourceSettings(
-            bucket=_text(source, "source", "bucket"),
-            prefix=_text(_section(source, "prefixes", "source."), "source.prefixes", the_mode),
+            bucket=_matching(_BUCKET, _text(source, "source", "bucket"), "source.bucket"),
+            prefix=_matching(
+                _PREFIX,
+                _text(_section(source, "prefixes", "source."), "source.prefixes", the_mode),
+                f"source.prefixes.{the_mode}",
+            ),
         ),
         mysql=_mysql(environ, root),
         database=_matching(
@@ -305,7 +313,8 @@ def _step(declared: Any, number: int) -> Step:
         raise SettingsError(f"pipeline.yml: {where} must have a name and a task")
     parameters = {str(key): value for key, value in declared.items() if key not in ("name", "task")}
     task = _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
-    return Step(name=_text(declared, where, "name"), task=task, parameters=parameters)
+    name = _matching(_STEP_NAME, _text(declared, where, "name"), f"{where}, name")
+    return Step(name=name, task=task, parameters=parameters)
 
 
 def _sample(section: Mapping[str, Any]) -> Mapping[str, Any]:
