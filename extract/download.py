@@ -41,7 +41,7 @@ from extract.s3 import (
     s3_errors,
 )
 from pipeline.cli import say
-from pipeline.errors import SettingsError, SourceError
+from pipeline.errors import ServiceError, SettingsError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
 from pipeline.progress import Progress, quantity, track
 from pipeline.settings import Settings
@@ -171,7 +171,25 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
             say("no S3 credentials found: using the embedded S3 server with generated data")
         client = open_client(source, client_config(declared.connections))
     with closing(client):
-        return _land(settings, client, declared)
+        try:
+            return _land(settings, client, declared)
+        except SourceError as error:
+            if source.kind == "embedded" and not _is_running(settings):
+                raise SourceError(
+                    f"{settings.archive_uri}: the embedded S3 server was stopped: run make extract, which starts it and"
+                    " continues where this one stopped"
+                ) from error
+            raise
+
+
+def _is_running(settings: Settings) -> bool:
+    from pipeline.source import find_source  # noqa: PLC0415 - boto3 is slow to import
+
+    try:
+        find_source(settings)
+    except ServiceError:
+        return False
+    return True
 
 
 def _land(settings: Settings, client: S3Client, declared: Parameters) -> StepResult:
