@@ -31,6 +31,7 @@ from embedded.processes import (
     start_detached,
     started_at,
     stop_process,
+    write_private,
 )
 from embedded.programs import NAMES, Kind, MysqlProgram, replace_folder, series, work_folder
 from pipeline.errors import ServiceError
@@ -282,11 +283,22 @@ def _start(
     for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
         (base / name).unlink(missing_ok=True)
     offset = log.stat().st_size
-    process = start_detached([*server_command(program, base, sizes, tcp), *options], folder=folder, log=log)
+    process = start_detached(
+        [*server_command(program, base, sizes, tcp), *options], folder=folder, log=log, environment=_environment()
+    )
     wait_until_ready(base, process, log_offset=offset)
     if tcp:
         _grant(base, tcp)
     return MysqlServer(program.kind, program.version, base, process.pid, was_running=False)
+
+
+def _environment() -> dict[str, str]:
+    """Build the server's whole environment: what the caller has in its own, such as passwords, is none of its business.
+
+    Both servers set a umask of their own, by these variables.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "UMASK": "0600", "UMASK_DIR": "0700"}
 
 
 def _log(base: Path) -> Path:
@@ -321,7 +333,7 @@ def _read_marker(folder: Path) -> tuple[Kind, str] | None:
 
 def _write_marker(folder: Path, program: MysqlProgram) -> None:
     marker = json.dumps({"kind": program.kind, "version": program.version})
-    (folder / _MARKER).write_text(marker + "\n", encoding="utf-8")
+    write_private(folder / _MARKER, marker.encode() + b"\n")
 
 
 def _require_matching_data(program: MysqlProgram, folder: Path) -> None:
@@ -353,7 +365,7 @@ def _make_databases(program: MysqlProgram, base: Path) -> None:
             bootstrap = ["--bootstrap", "--log-warnings=0", "--max-allowed-packet=8M"]
             command, script = [*program.command, *options, *bootstrap], _mariadb_script(program)
         result = subprocess.run(  # noqa: S603 - the server program that was looked up
-            command, input=script, stdout=output, stderr=subprocess.STDOUT, check=False
+            command, input=script, stdout=output, stderr=subprocess.STDOUT, check=False, env=_environment()
         )
         if result.returncode != 0:
             raise ServiceError(f"{program.title} cannot make its databases: {_last_error(log, offset)} (see {log})")

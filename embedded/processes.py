@@ -60,8 +60,8 @@ def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[int
     Raises:
         ServiceError: another process has held it for too long.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="ascii") as file:
+    private_folder(path.parent)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         begun = time.monotonic()
         has_spoken = False
         while not _has_locked(file.fileno()):
@@ -76,8 +76,12 @@ def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[int
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that its owner alone may enter; one that others may enter is closed to them."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make a folder that its owner alone may enter, and those above that are missing; an open one is closed to others.
+
+    Not that of `pipeline.files`, which needs packages that are not there before set-up.
+    """
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     return folder
@@ -181,7 +185,7 @@ def started_at(pid: int) -> datetime:
 
 def open_log(log: Path) -> Path:
     """Make a log file ready to be appended to; one that has grown large is put aside, in place of the last."""
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(log.parent)
     if log.exists() and log.stat().st_size > _LARGEST_LOG:
         log.replace(log.with_name(f"{log.name}.old"))
     log.touch(mode=0o600)

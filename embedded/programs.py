@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from embedded import apt
-from embedded.processes import lock
+from embedded.processes import lock, private_folder
 from pipeline.errors import ServiceError
 
 Kind = Literal["mysql", "mariadb"]
@@ -254,7 +254,7 @@ def work_folder(parent: Path) -> Iterator[Path]:
     while, and would write into the same place.
     """
     shutil.rmtree(parent, ignore_errors=True)
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(parent)
     try:
         yield Path(tempfile.mkdtemp(dir=parent))
     finally:
@@ -263,7 +263,7 @@ def work_folder(parent: Path) -> Iterator[Path]:
 
 def replace_folder(made: Path, final: Path) -> None:
     """Move a finished folder to its place; what stood there goes."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(final.parent)
     if final.exists():
         shutil.rmtree(final)
     made.rename(final)

@@ -138,7 +138,7 @@ def start_s3(base: Path) -> S3Server:
             return running
         stop_s3(base)  # one whose keys are lost serves nobody
         stop_process(data_folder(base), PROGRAM, patience_seconds=0, is_removed=True)
-        data_folder(base).mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(data_folder(base))
         require_free_space(base, _ROOM_TO_RUN, "the S3 server")
         return _start(base)
 

@@ -19,7 +19,7 @@ def main() -> int:
     from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
     from pipeline.cli import run_command  # noqa: PLC0415
 
-    return run_command(installation.install, verbose="--verbose" in sys.argv[1:])
+    return run_command(installation.install, verbose="--verbose" in sys.argv[1:], is_private=False)
 
 
 def version_advice(version: "tuple[int, ...]") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -21,16 +22,22 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def run_command(command: Callable[[], None], *, verbose: bool) -> int:
+def run_command(command: Callable[[], None], *, verbose: bool, is_private: bool = True) -> int:
     """Run a command and turn what it raises into one line and an exit code.
+
+    What it writes, and what the programs that it starts write, is for its owner alone, whatever the umask says.
 
     Args:
         command: does the work; it reports through `say`.
         verbose: let the traceback through, after which the line still follows.
+        is_private: False for a command that makes what others may use too, such as a virtual environment.
 
     Returns:
         0; 2 for a mistake in the call or the settings; 1 for a failed run; 130 after an interrupt.
     """
+    umask = os.umask(0o077)
+    if not is_private:
+        os.umask(umask)
     try:
         command()
     except KeyboardInterrupt:
@@ -46,6 +53,8 @@ def run_command(command: Callable[[], None], *, verbose: bool) -> int:
             traceback.print_exc()
         print(f"error: {_one_line(error)} (unexpected; --verbose shows where)", file=sys.stderr)
         return 1
+    finally:
+        os.umask(umask)
     return 0
 
 

@@ -291,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.output.write_text(draw(*read_manifest(manifest)), encoding="utf-8")
         say(f"{options.output} is drawn from {options.manifest}")
 
-    return run_command(make, verbose=options.verbose)
+    return run_command(make, verbose=options.verbose, is_private=False)
 
 
 if __name__ == "__main__":
