@@ -169,15 +169,17 @@ def _unpack_pip(folder: Path) -> list[Path]:
 def _install_requirements(environment: Path, requirements: Path, lock_descriptor: int | None) -> None:
     command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-warn-script-location", "--requirement", str(requirements)]
-    _run(command, "install the Python packages", lock_descriptor)
+    # pip reads a path in the file, that of the project's own adapter, from the folder that it runs in.
+    _run(command, "install the Python packages", lock_descriptor, folder=requirements.parent)
 
 
-def _run(command: list[str], purpose: str, lock_descriptor: int | None = None) -> None:
+def _run(command: list[str], purpose: str, lock_descriptor: int | None = None, *, folder: Path | None = None) -> None:
     # What would lead pip, or this Python, out of the virtual environment.
     dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
     result = subprocess.run(  # noqa: S603 - this Python, or the one that it has made
         command,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -18,8 +18,8 @@ from spark_jobs.staging import empty_staging_tables
 from tests.servers import FragileServer
 from tests.spark.test_explode_features import NUM_GROUPS, group, rows, sample, unpack
 
-NUM_SAMPLES = 10_000
-PARTITIONS = {"partition_size": "32 KiB"}
+NUM_SAMPLES = 5_000
+PARTITIONS = {"partition_size": "16 KiB"}
 
 
 @pytest.mark.parametrize("fragile", ["mysql"], indirect=True)

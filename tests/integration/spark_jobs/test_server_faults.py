@@ -27,7 +27,7 @@ from tests.servers import FragileServer
 
 DATABASE = "deepcvr_faults"
 STAGING = f"{DATABASE}_staging"
-NUM_LINES = 60_000
+NUM_LINES = 40_000
 # InnoDB shows its transactions anew only to one who has not looked for a tenth of a second.
 SECONDS_BETWEEN_LOOKS = 0.12
 
@@ -148,6 +148,7 @@ def test_a_connection_that_is_killed_in_the_middle_of_a_load_leaves_nothing(
     assert "the connection was lost: run the same command again, it continues" in outcome.message()
     wait_for(lambda: not loading(job.server))
     assert job.counts() == NOTHING
+    monkeypatch.undo()
     job.land()
     assert job.counts() == ALL
 
@@ -183,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_nothing(fragile: FragileServer, root: Path,
 def test_packets_fit_a_server_that_takes_small_ones(job: Job, root: Path, tmp_path: Path) -> None:
     path = tmp_path / "sample_skeleton_train.csv"
     path.write_bytes(b"x" * 300_000 + b"\n" + (REAL_LINE + b"\n") * 1)
-    with job.server.variable("max_allowed_packet", "16384"):
+    with job.server.variable("max_allowed_packet", "65536"):
         job.land()
         assert job.counts() == ALL
         with closing(open_registry(settings_for(job.server.settings, root))) as connection:

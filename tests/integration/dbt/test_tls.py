@@ -1,0 +1,95 @@
+"""TLS between dbt and the server, as MYSQL_SSL_MODE and MYSQL_SSL_CA ask for it: plain dbt, no wrapper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import MysqlSettings
+from tests.certificates import Authority, create_authority
+from tests.integration.dbt.project import DATABASE, DbtProject, create_project, expected_contents
+from tests.integration.dbt.staged_data import generate_load, stage
+from tests.servers import FragileServer
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that has signed nothing of the server's."""
+    return create_authority(tmp_path_factory.mktemp("stranger"), address="127.0.0.1")
+
+
+@pytest.fixture
+def project(fragile: FragileServer, root: Path, tmp_path: Path) -> DbtProject:
+    """The dbt project, over a server with a certificate."""
+    return create_project(tmp_path / "root", root, fragile.settings)
+
+
+def not_believed(authority: Authority, mode: str) -> str:
+    return f" is not believed: check MYSQL_SSL_CA ({authority.ca}) and MYSQL_HOST; MYSQL_SSL_MODE is {mode} ("
+
+
+def test_dbt_debug_believes_the_right_authority_alone(
+    project: DbtProject, authority: Authority, stranger: Authority
+) -> None:
+    succeeded, output = project.run("debug", MYSQL_SSL_CA=str(authority.ca))
+    assert succeeded, output
+    assert "ssl_mode: verify_ca" in output
+    assert f"ssl_ca: {authority.ca}" in output
+
+    succeeded, output = project.run("debug", MYSQL_SSL_CA=str(stranger.ca), MYSQL_SSL_MODE="VERIFY_IDENTITY")
+    assert not succeeded
+    assert not_believed(stranger, "verify_identity") in output
+
+
+@pytest.mark.parametrize("fragile", ["mysql"], indirect=True)
+def test_dbt_run_builds_over_a_verified_connection_and_over_no_other(
+    project: DbtProject, root: Path, authority: Authority, stranger: Authority
+) -> None:
+    load = generate_load(num_samples=100, num_groups=10)
+    stage(project.mysql, DATABASE, load, root)
+
+    succeeded, output = project.run("run", MYSQL_SSL_CA=str(stranger.ca))
+    assert not succeeded
+    assert not_believed(stranger, "verify_ca") in output
+    assert not project.schema()
+
+    succeeded, output = project.run("run", MYSQL_SSL_CA=str(authority.ca), MYSQL_SSL_MODE="verify_identity")
+    assert succeeded, output
+    assert project.contents() == expected_contents(load)
+    with_tls = project.schema()
+    project.succeed("run")
+    assert project.schema() == with_tls
+
+
+@pytest.mark.parametrize("fragile", ["mysql"], indirect=True)
+def test_a_server_that_wants_tls_gets_it_from_dbt_by_default(fragile: FragileServer, project: DbtProject) -> None:
+    with fragile.variable("require_secure_transport", "on"):
+        succeeded, output = project.run("debug")
+        assert succeeded, output
+        succeeded, output = project.run("debug", MYSQL_SSL_MODE="disabled")
+    assert not succeeded
+    assert "require_secure_transport=ON" in output
+
+
+def test_dbt_refuses_a_server_without_tls_where_it_is_required(
+    mariadb_by_tcp: MysqlSettings, root: Path, tmp_path: Path
+) -> None:
+    succeeded, output = create_project(tmp_path / "root", root, mariadb_by_tcp).run("debug", MYSQL_SSL_MODE="required")
+    assert not succeeded
+    assert "the server does not offer TLS (MYSQL_SSL_MODE is required)" in output
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"MYSQL_SSL_MODE": "on"}, "ssl_mode is on, expected disabled, preferred, required, verify_ca or verify_id"),
+        ({"MYSQL_SSL_MODE": "verify_ca"}, "ssl_mode verify_ca needs ssl_ca, the file of the CA"),
+        ({"MYSQL_SSL_CA": "no.pem"}, "ssl_ca: there is no file no.pem"),
+    ],
+)
+@pytest.mark.parametrize("fragile", ["mysql"], indirect=True)
+def test_a_mistake_in_the_settings_is_named(project: DbtProject, variables: dict[str, str], message: str) -> None:
+    succeeded, output = project.run("debug", **variables)
+    assert not succeeded
+    assert message in output
