@@ -125,9 +125,11 @@ class FragileServer:
                 "create table filler.filler (number int primary key auto_increment, content varchar(2000))",
                 "insert into filler.filler (content) values (repeat('x', 2000))",
             )
-            with suppress(MySQLError):
-                while True:
-                    self.as_root("insert into filler.filler (content) select content from filler.filler limit 1000")
+            more = "insert into filler.filler (content) select content from filler.filler"
+            for num_rows in (1000, 100, 10, 1):
+                with suppress(MySQLError):
+                    while True:
+                        self.as_root(f"{more} limit {num_rows}")
             try:
                 yield
             finally:
