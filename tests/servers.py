@@ -102,7 +102,8 @@ class FragileServer:
         with connect_as_root(self.base) as connection, connection.cursor() as cursor:
             cursor.execute("drop user if exists %s", (name,))
             cursor.execute("create user %s identified by %s", (name, password))
-        self.as_root(*grants)
+            for grant in grants:
+                cursor.execute(grant)
         yield replace(self.settings, user=name, password=password)
         self.as_root(f"drop user {name}")
 
@@ -118,7 +119,7 @@ class FragileServer:
 
     @contextmanager
     def shared_space_filled(self) -> Iterator[None]:
-        """Make new tables in one space that is all but full, and cannot grow."""
+        """Make new tables in one space that is full and cannot grow. MariaDB finds room in it again after a moment."""
         with self.variable("innodb_file_per_table", "off"):
             self.as_root(
                 "create database if not exists filler",
