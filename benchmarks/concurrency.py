@@ -72,7 +72,9 @@ def _num_rows(settings: Settings) -> int:
         cursor.execute("select max(load_id) from load_partition")
         row = cursor.fetchone()
         totals = load_totals(registry, int(row[0]) if row else 0)
-    return totals.num_rows + totals.num_structures
+        cursor.execute("select count(*) from feature")
+        features = cursor.fetchone()
+    return totals.num_rows + totals.num_structures + (int(features[0]) if features else 0)
 
 
 def _most_connections(mysql: MysqlSettings) -> int:
