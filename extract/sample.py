@@ -42,7 +42,7 @@ examples:
 
 environment (an option goes before it; what neither says is under sample in pipeline.yml):
   DATASET, MODE or DEEPCVR_MODE, MARGIN, CONFIDENCE, SEED, STRATA, ALLOCATION, MINIMUM, CLUSTERS=1, UPLOAD=1
-  FORCE=1                      draw again, and replace an archive in development/ that make sample did not make
+  FORCE=1                      draw again, and replace whatever archive is in development/
   AWS_*, SPARK_MASTER          as for python -m extract
 
 exit codes: 0 done; 1 failed; 2 a mistake in the call or the settings; 130 or 143 interrupted

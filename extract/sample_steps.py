@@ -72,7 +72,7 @@ def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> N
         origin = origin_of(client, settings)
         say(f"sample {settings.data_set.name}, {settings.mode}: {origin.archive_uri}")
         if upload:
-            check_target(client, settings)
+            check_target(client, settings, drawn_from=origin.archive_uri)
         steps = [
             ("download", lambda: _download(client, origin)),
             ("unpack", lambda: _unpack(origin, settings)),

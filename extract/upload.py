@@ -1,7 +1,7 @@
 """Put a development sample into the bucket, where `make extract MODE=development` takes it from.
 
-An archive that `make sample` did not put there is replaced only when that is asked for. If it is the one that the
-sample was drawn from, it is kept under `full/` first, so that another sample can be drawn from it.
+The archive that the sample was drawn from is kept under `full/`, so that another sample can be drawn from it. One that
+`make sample` neither made nor drew from is replaced only when that is asked for.
 """
 
 from __future__ import annotations
@@ -49,17 +49,23 @@ def find_object(client: S3Client, settings: Settings) -> Mapping[str, Any] | Non
         return {"etag": head["ETag"].strip('"'), "size_bytes": head["ContentLength"], "metadata": head["Metadata"]}
 
 
-def check_target(client: S3Client, settings: Settings) -> Mapping[str, Any] | None:
+def check_target(client: S3Client, settings: Settings, *, drawn_from: str) -> Mapping[str, Any] | None:
     """Check that the sample may go where it is to go, and give what is there.
 
+    Args:
+        client: the S3 client.
+        settings: of the run that draws it.
+        drawn_from: URI of the archive that it is drawn from.
+
     Raises:
-        UsageError: an archive is there that `make sample` did not make, and FORCE is not set.
+        UsageError: another archive is there, which `make sample` did not make, and FORCE is not set.
     """
     target = development_settings(settings)
     there = find_object(client, target)
-    if there is not None and SAMPLE_OF not in there["metadata"] and not settings.force:
-        what = f"{target.archive_uri} holds an archive ({quantity(there['size_bytes'], 'B')}) that make sample did"
-        raise UsageError(f"{what} not make: UPLOAD=1 FORCE=1 replaces it")
+    is_kept = there is None or SAMPLE_OF in there["metadata"] or drawn_from == target.archive_uri
+    if there is not None and not is_kept and not settings.force:
+        what = f"{target.archive_uri} holds an archive ({quantity(there['size_bytes'], 'B')}) that make sample"
+        raise UsageError(f"{what} neither made nor draws from: UPLOAD=1 FORCE=1 replaces it")
     return there
 
 
@@ -77,10 +83,10 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
     target, paths = development_settings(settings), sample_paths(settings)
     manifest = json.loads(paths.manifest.read_text(encoding="utf-8"))
     checksum, source = manifest["archive"]["sha256"], manifest["source"]
-    there = check_target(client, settings)
+    drawn_from = source["uri"]
+    there = check_target(client, settings, drawn_from=drawn_from)
     if there is not None and there["metadata"].get(_SHA256) == checksum:
         return StepResult(f"skipped: {target.archive_uri} is this sample already")
-    drawn_from = source["uri"]
     with s3_errors(target.archive_uri, endpoint_of(client)):
         if there is not None and SAMPLE_OF not in there["metadata"] and drawn_from == target.archive_uri:
             if there["etag"] != source["etag"]:

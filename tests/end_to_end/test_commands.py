@@ -202,11 +202,7 @@ def test_the_test_data_set_stands_beside_the_train_data_set(shell: Shell, projec
 
 def test_a_development_sample_is_drawn_uploaded_and_built_by_the_same_commands(shell: Shell, project: Path) -> None:
     folder = project / "data/development/sample/test"
-    refused = shell("make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1")
-    assert refused.returncode == 2
-    assert "that make sample did not make: UPLOAD=1 FORCE=1 replaces it" in refused.stderr
-
-    printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1 FORCE=1")
+    printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1")
     assert re.search(r"size: \d,\d{3} of 43,017 impressions \(ctr ± 20 % of the rate needs", printed)
     first = (folder / "taobao_test.tar.gz").read_bytes()
     printed = succeed(shell, f"{ACTIVATE}; make extract DATASET=test MODE=development && dbt build --target test")

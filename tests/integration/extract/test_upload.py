@@ -91,7 +91,9 @@ def test_an_archive_that_was_not_drawn_is_replaced_only_when_that_is_asked_for(
 ) -> None:
     put(client, settings, b"published")
     draw(settings, b"sample", of="s3://bucket/production/taobao_train.tar.gz")
-    with pytest.raises(UsageError, match=r"that make sample did not make: UPLOAD=1 FORCE=1 replaces it$"):
+    with pytest.raises(
+        UsageError, match=r"neither made nor draws from: UPLOAD=1 FORCE=1 replaces it$"
+    ):
         upload(client, settings)
     assert get(client, settings) == b"published"
 
@@ -111,7 +113,7 @@ def test_the_archive_that_was_drawn_from_is_kept_and_drawn_from_again(settings: 
     found = look_at(client, settings.source.bucket, settings.archive_key)
     download(client, found, settings.archive_path, part_bytes=8 << 20, connections=2)
     draw(settings, b"sample", of=settings.archive_uri, etag=found.etag)
-    upload(client, replace(settings, force=True))
+    upload(client, settings)
 
     full = full_settings(settings)
     again = look_at(client, full.source.bucket, full.archive_key)
@@ -152,7 +154,7 @@ def test_a_store_that_takes_nothing_is_told_in_one_line(
 ) -> None:
     draw(settings, b"sample", of="s3://bucket/production/taobao_train.tar.gz")
     # As one who may read and not write: what the upload asks for first is granted here.
-    monkeypatch.setattr(upload_module, "check_target", lambda *_: None)
+    monkeypatch.setattr(upload_module, "check_target", lambda *_, **__: None)
     stranger = replace(s3, access=replace(s3.access, secret_access_key="wrong"))
     with (
         closing(open_client(stranger)) as client,
