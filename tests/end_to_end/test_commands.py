@@ -150,6 +150,7 @@ def partitions_have_landed(project: Path) -> bool:
         return False  # the table is not there yet
 
 
+@pytest.mark.soak
 def test_an_extract_that_is_killed_three_times_is_continued_by_the_same_command(
     shell: Shell, project: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from pipeline.mysql import MysqlConnection, connect
 from tests.end_to_end.conftest import Shell
 from tests.end_to_end.test_commands import ACTIVATE, assert_every_row_is_there, embedded, succeed
 
+pytestmark = pytest.mark.soak
+
 STAGING = "deepcvr_development_test_staging"
 CONTINUES = "continues where this one stopped"
 

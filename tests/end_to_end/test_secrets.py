@@ -28,6 +28,8 @@ from tests.ports import free_port
 from tests.processes import command_lines, descendants
 from tests.secrets import files_below, found_in
 
+pytestmark = pytest.mark.soak
+
 # As long as those of AWS, with what programs quote: a secret that is quoted shows which forms are to be looked for.
 S3_SECRET = """s3/Marker+'"%41 &<secret>\\=0123456789"""
 WRONG_S3_SECRET = """wrong/Marker+'"%42 &<secret>\\=0123456789"""

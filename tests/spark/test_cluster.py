@@ -278,6 +278,7 @@ def test_an_executor_lost_in_the_middle_of_the_job_is_replaced(
     assert_each_partition_landed_once(load)
 
 
+@pytest.mark.soak
 def test_a_task_that_speculation_runs_twice_at_once_lands_its_partition_once(
     load: Load, spark_cluster: SparkCluster, tmp_path: Path
 ) -> None:

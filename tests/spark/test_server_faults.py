@@ -18,6 +18,8 @@ from spark_jobs.staging import empty_staging_tables
 from tests.servers import FragileServer
 from tests.spark.test_explode_features import NUM_GROUPS, group, rows, sample, unpack
 
+pytestmark = pytest.mark.soak
+
 NUM_SAMPLES = 5_000
 PARTITIONS = {"partition_size": "16 KiB"}
 

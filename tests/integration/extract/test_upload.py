@@ -91,9 +91,7 @@ def test_an_archive_that_was_not_drawn_is_replaced_only_when_that_is_asked_for(
 ) -> None:
     put(client, settings, b"published")
     draw(settings, b"sample", of="s3://bucket/production/taobao_train.tar.gz")
-    with pytest.raises(
-        UsageError, match=r"neither made nor draws from: UPLOAD=1 FORCE=1 replaces it$"
-    ):
+    with pytest.raises(UsageError, match=r"neither made nor draws from: UPLOAD=1 FORCE=1 replaces it$"):
         upload(client, settings)
     assert get(client, settings) == b"published"
 
