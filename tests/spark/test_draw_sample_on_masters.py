@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.sampling import WANTED_SHARE, measure, report
 from embedded.source_data import write_csvs
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, load_settings
@@ -40,11 +39,3 @@ def test_the_same_seed_gives_the_same_bytes_on_every_spark_master(
         checksums.add(hashlib.sha256(sample_paths(settings).archive.read_bytes()).hexdigest())
 
     assert len(checksums) == 1
-
-
-@pytest.mark.soak
-def test_a_pass_is_at_least_a_third_as_fast_as_spark_reads_the_lines(tmp_path: Path) -> None:
-    speeds = measure(tmp_path, 0.02)
-    print("", *report(speeds), sep="\n")
-
-    assert min(speeds.count, speeds.draw) >= WANTED_SHARE * speeds.spark_lines
