@@ -73,8 +73,9 @@ up: setup ## start the embedded services that the settings call for
 down: ## stop the embedded services
 	@if [ -x $(VENV)/python ]; then $(VENV)/python -m embedded down; fi
 
-status: setup ## what runs, and where
-	@$(VENV)/python -m embedded status
+status: ## what runs, and what is downloaded, staged, built and tested (JSON=1 for programs)
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m embedded status $(if $(JSON),--json); \
+	else echo "nothing is set up yet: make run does everything, make setup that alone"; fi
 
 bench: setup ## measure every stage (SCALE=0.01)
 	@$(VENV)/python -m benchmarks

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.results import Figure, Measurement
-from extract.landing import ArchiveManifest
 from extract.unpack import unpack
+from pipeline.landed import ArchiveManifest
 from pipeline.settings import RECORD_KINDS, Settings
 
 # The best of so many: a small archive is unpacked in less time than the disk's moods take.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cli import run_command, say
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +37,11 @@ def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
     for name, text in (
         ("up", "start what the settings call for: MySQL, and S3 filled with generated data"),
         ("down", "stop what runs"),
-        ("status", "say what runs, where, since when, and how large its data is"),
+        ("status", "say what runs, and what is downloaded, unpacked, staged, built and tested"),
     ):
-        commands.add_parser(name, help=text, description=text, parents=[common])
+        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="for programs")
     generate = commands.add_parser("generate", help="write an archive of generated source data", parents=[common])
     generate.add_argument("--dataset", required=True, help="train or test")
     generate.add_argument("--output", required=True, type=Path, help="the archive to write, such as train.tar.gz")
@@ -58,13 +66,30 @@ def _run(arguments: list[str]) -> None:
     elif parsed.command == "down":
         services.stop_services(settings, say)
     elif parsed.command == "status":
-        for line in services.describe_services(settings):
-            say(line)
+        _tell_status(settings, as_json=parsed.json)
     elif parsed.command == "generate":
         services.generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
         say(f"{parsed.output} written")
     else:
         services.fill_bucket(settings, say, scale=parsed.scale, seed=parsed.seed, force=parsed.force)
+
+
+def _tell_status(settings: Settings, *, as_json: bool) -> None:
+    from embedded import mysql_server, services  # noqa: PLC0415
+    from pipeline import status  # noqa: PLC0415
+
+    found = services.find_services(settings)
+    # Where the embedded server has never been started, no database can be missed.
+    has_server = not settings.mysql.is_embedded or mysql_server.data_folder(settings.embedded_dir).exists()
+    data = status.read_status(settings, has_server=has_server)
+    if as_json:
+        say(json.dumps({"services": [asdict(service) for service in found], **status.as_json(data)}, indent=1))
+        return
+    for service in found:
+        say(service.line)
+    say("")
+    for line in status.lines_of(data, settings):
+        say(line)
 
 
 if __name__ == "__main__":

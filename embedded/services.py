@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,11 +60,47 @@ def stop_services(settings: Settings, report: Report) -> None:
                 report(f"{title}: stopped in {duration(time.monotonic() - begun)}")
 
 
-def describe_services(settings: Settings) -> list[str]:
-    """Describe each service in one line: whether it runs, where, since when, and the size of its data."""
+@dataclass(frozen=True)
+class ServiceStatus:
+    """A service as it is now.
+
+    Attributes:
+        name: `MySQL` or `S3`.
+        is_embedded: whether the settings call for the project's own server, or it runs all the same.
+        is_running: whether the project's own server runs.
+        server: its program and version, or where the settings lead instead of to it.
+        address: its socket or URL, where it runs.
+        started_at: when it was started, in UTC, in ISO 8601.
+        data_bytes: the size of its data on the disk; None where it has none.
+    """
+
+    name: str
+    is_embedded: bool
+    is_running: bool
+    server: str
+    address: str | None = None
+    pid: int | None = None
+    started_at: str | None = None
+    data_bytes: int | None = None
+
+    @property
+    def line(self) -> str:
+        """The service for a person."""
+        if not self.is_embedded:
+            return f"{self.name}: not embedded, {self.server}"
+        data = "no data" if self.data_bytes is None else f"{quantity(self.data_bytes, 'B')} of data"
+        if self.started_at is None:
+            return f"{self.name}: not running, {data}"
+        when, now = datetime.fromisoformat(self.started_at), datetime.now(UTC)
+        since = f"since {when.astimezone():%Y-%m-%d %H:%M:%S} ({duration((now - when).total_seconds())}"
+        return f"{self.name}: {self.server} running {since}, process {self.pid}), {self.address}, {data}"
+
+
+def find_services(settings: Settings) -> list[ServiceStatus]:
+    """Find out of each service whether it runs, where, since when, and the size of its data. Starts nothing."""
     base = settings.embedded_dir
     with _explained(base):
-        return [_describe_mysql(settings, base), _describe_s3(settings, base)]
+        return [_find_mysql(settings, base), _find_s3(settings, base)]
 
 
 def fill_bucket(settings: Settings, report: Report, *, scale: float, seed: int, force: bool) -> None:
@@ -203,34 +240,30 @@ def _share(scale: float) -> str:
     return "a sample or another upload" if math.isnan(scale) else f"{scale * 100:g} % of Ali-CCP"
 
 
-def _describe_mysql(settings: Settings, base: Path) -> str:
+def _find_mysql(settings: Settings, base: Path) -> ServiceStatus:
     if not settings.mysql.is_embedded:
-        return f"MySQL: not embedded, MYSQL_HOST is {settings.mysql.host}"
-    data = mysql_server.data_folder(base)
+        return ServiceStatus("MySQL", False, False, f"MYSQL_HOST is {settings.mysql.host}")
+    size = _size(mysql_server.data_folder(base))
     server = mysql_server.find_mysql(base)
     if server is None:
-        return f"MySQL: not running{_size(data)}"
-    since = _since(server.started_at, server.pid)
-    return f"MySQL: {server.title} running{since}, socket {_short(server.unix_socket)}{_size(data)}"
+        return ServiceStatus("MySQL", True, False, "MySQL", data_bytes=size)
+    address, since = f"socket {_short(server.unix_socket)}", server.started_at.isoformat()
+    return ServiceStatus("MySQL", True, True, server.title, address, server.pid, since, size)
 
 
-def _describe_s3(settings: Settings, base: Path) -> str:
-    data = s3_server.data_folder(base)
+def _find_s3(settings: Settings, base: Path) -> ServiceStatus:
+    size = _size(s3_server.data_folder(base))
     server = s3_server.find_s3(base)
     if server is not None:
-        return f"S3: SeaweedFS running{_since(server.started_at, server.pid)}, {server.endpoint_url}{_size(data)}"
+        since = server.started_at.isoformat()
+        return ServiceStatus("S3", True, True, "SeaweedFS", server.endpoint_url, server.pid, since, size)
     if not uses_embedded_source(settings):
-        return "S3: not embedded, the settings name another source"
-    return f"S3: not running{_size(data)}"
+        return ServiceStatus("S3", False, False, "the settings name another source")
+    return ServiceStatus("S3", True, False, "SeaweedFS", data_bytes=size)
 
 
-def _since(when: datetime, pid: int) -> str:
-    now = datetime.now(UTC)
-    return f" since {when.astimezone():%Y-%m-%d %H:%M:%S} ({duration((now - when).total_seconds())}, process {pid})"
-
-
-def _size(data: Path) -> str:
-    return f", {quantity(folder_size(data), 'B')} of data" if data.exists() else ", no data"
+def _size(data: Path) -> int | None:
+    return folder_size(data) if data.exists() else None
 
 
 def _short(path: Path) -> str:

@@ -19,16 +19,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extract.landing import (
-    ArchiveManifest,
-    manifest_path,
-    now,
-    part_path,
-    publish,
-    read_manifest,
-    record_assets,
-    write_manifest,
-)
 from extract.s3 import (
     EtagSum,
     RemoteObject,
@@ -43,6 +33,16 @@ from extract.s3 import (
 from pipeline.cli import say
 from pipeline.errors import ServiceError, SettingsError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
+from pipeline.landed import (
+    ArchiveManifest,
+    manifest_path,
+    now,
+    part_path,
+    publish,
+    read_manifest,
+    record_assets,
+    write_manifest,
+)
 from pipeline.progress import Progress, quantity, track
 from pipeline.settings import Settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown

@@ -9,7 +9,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from extract import download
-from extract.landing import ArchiveManifest, read_manifest
 from extract.s3 import client_config, look_at, s3_errors
 from extract.steps import only_run
 from extract.unpack import unpack, unpacked
@@ -18,6 +17,7 @@ from extract.upload import upload as upload_sample
 from pipeline.cli import say, shown
 from pipeline.errors import ArchiveError, PipelineError, UsageError
 from pipeline.files import make_private_folder
+from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import duration, quantity
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings

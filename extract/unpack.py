@@ -22,7 +22,10 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from isal import isal_zlib
 
-from extract.landing import (
+from pipeline.cli import say
+from pipeline.errors import ArchiveError, PipelineError
+from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
+from pipeline.landed import (
     ArchiveManifest,
     MemberManifest,
     manifest_path,
@@ -33,9 +36,6 @@ from extract.landing import (
     record_assets,
     write_manifest,
 )
-from pipeline.cli import say
-from pipeline.errors import ArchiveError, PipelineError
-from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
 from pipeline.progress import quantity, track
 from pipeline.settings import RECORD_KINDS, Settings
 from pipeline.steps import StepResult, refuse_unknown

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from extract.landing import ArchiveManifest, read_manifest
 from extract.s3 import endpoint_of, s3_errors
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
+from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import quantity, track
 from pipeline.samples import sample_paths
 from pipeline.settings import Settings, load_settings

@@ -59,6 +59,7 @@ def connect(
     *,
     database: str | None = None,
     connection_class: type[MysqlConnection] = Connection,
+    seconds_to_wait: int | None = None,
 ) -> MysqlConnection:
     """Open a connection in UTC and strict mode, on which each statement is a transaction unless one is begun.
 
@@ -66,6 +67,7 @@ def connect(
         settings: where the server is.
         database: the database to use; none by default.
         connection_class: a subclass that answers `LOAD DATA LOCAL`, for the loader.
+        seconds_to_wait: for the server, to each statement too; 10 seconds for the connection alone by default.
 
     Raises:
         DatabaseError: the server cannot be reached, or refuses.
@@ -82,7 +84,8 @@ def connect(
             database=database,
             charset="utf8mb4",
             autocommit=True,
-            connect_timeout=10,
+            connect_timeout=seconds_to_wait or 10,
+            read_timeout=seconds_to_wait,
             sql_mode=SQL_MODE,
             init_command=_SESSION,
             **address,

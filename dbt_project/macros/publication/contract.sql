@@ -78,14 +78,14 @@
 {% endmacro %}
 
 
-{% macro create_from_contract_sql(relation, contract) %}
+{% macro create_from_contract_sql(relation, contract, load_id) %}
     create table {{ relation }} (
         {{ column_definitions(contract) }},
         primary key ({{ contract.primary_key | join(', ') }})
         {%- for expression in contract.checks %},
         check ({{ expression }})
         {%- endfor %}
-    ) engine = InnoDB
+    ) engine = InnoDB comment = 'built from load {{ load_id }}'
 {% endmacro %}
 
 

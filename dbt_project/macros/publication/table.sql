@@ -11,7 +11,7 @@
     {%- do assert_columns_match_contract(sql, contract) -%}
 
     {%- do run_query("drop table if exists " ~ next_relation) -%}
-    {%- do run_query(create_from_contract_sql(next_relation, contract)) -%}
+    {%- do run_query(create_from_contract_sql(next_relation, contract, current_load_id())) -%}
     {%- if config.get('list_repeated_keys') -%}{%- do refuse_repeated_keys(sql, contract) -%}{%- endif -%}
     {#-
         With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
@@ -43,6 +43,14 @@
     {%- do run_query("set session transaction isolation level read committed") -%}
     {#- A reader who never ends may keep a table from being replaced, but not for ever. -#}
     {%- do run_query("set session lock_wait_timeout = 300") -%}
+{% endmacro %}
+
+
+{#- Written into the comment of each table: `make status` tells by it whether a newer load is staged. -#}
+{% macro current_load_id() %}
+    {%- set partitions = api.Relation.create(schema=target.schema ~ '_staging', identifier='load_partition') -%}
+    {%- set found = run_query("select max(load_id) as load_id from " ~ partitions ~ " where state <> 'superseded'") -%}
+    {{ return(found.rows[0]['load_id'] | int) }}
 {% endmacro %}
 
 

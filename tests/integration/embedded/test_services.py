@@ -72,7 +72,7 @@ def test_a_second_up_finds_everything_running(settings: Settings) -> None:
 
 def test_status_tells_what_runs(settings: Settings) -> None:
     run_up(settings)
-    mysql, s3 = services.describe_services(settings)
+    mysql, s3 = (service.line for service in services.find_services(settings))
     assert mysql.startswith("MySQL: M")
     assert " running since " in mysql
     assert " of data" in s3
@@ -98,7 +98,7 @@ def test_down_stops_both_and_says_so_once(settings: Settings) -> None:
     again: list[str] = []
     services.stop_services(settings, again.append)
     assert again == []
-    assert [line.split(",")[0] for line in services.describe_services(settings)] == [
+    assert [service.line.split(",")[0] for service in services.find_services(settings)] == [
         "MySQL: not running",
         "S3: not running",
     ]

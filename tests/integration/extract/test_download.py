@@ -24,10 +24,10 @@ from boto3.s3.transfer import TransferConfig
 
 from extract import s3
 from extract.download import download, forget, landed
-from extract.landing import ArchiveManifest, read_manifest
 from extract.s3 import RemoteObject, client_config, look_at, s3_errors
 from pipeline import files
 from pipeline.errors import PipelineError, SettingsError, SourceError
+from pipeline.landed import ArchiveManifest, read_manifest
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, is_head, proxy_to, refusal, refusing
 from tests.ports import free_port

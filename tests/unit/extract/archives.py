@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extract.landing import ArchiveManifest
+from pipeline.landed import ArchiveManifest
 
 SKELETON = "sample_skeleton_train.csv"
 COMMON = "common_features_train.csv"

@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract import unpack
-from extract.landing import MemberManifest, manifest_path, read_manifest, write_manifest
 from extract.unpack import unpack_stream
 from pipeline import files
 from pipeline.errors import ArchiveError, PipelineError
+from pipeline.landed import MemberManifest, manifest_path, read_manifest, write_manifest
 from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of, land, tar_of
 
 LINES = b"1,0,0,bacff91692951881,1,301\x029351665\x031.0\n"

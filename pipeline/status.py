@@ -1,0 +1,356 @@
+"""What is downloaded, unpacked, staged, built and tested, for each mode and data set.
+
+It is read from the files in the data folders, from the registry in the staging databases, from the comment that dbt
+leaves on each table that it builds, and from dbt's account of its latest runs. Nothing is started or changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import DatabaseError
+from pipeline.files import read_json
+from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part_path, read_manifest
+from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.progress import quantity
+from pipeline.registry import current_partitions, has_loaded_features, load_totals
+from pipeline.settings import MODES, RECORD_KINDS, Settings, load_settings
+
+State = Literal["no", "partly", "outdated", "failed", "done", "unknown"]
+
+TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
+
+# A person waits for the answer; a server that is there answers at once.
+_SECONDS_TO_WAIT = 3
+_REGISTRY = {"load_partition", "feature_load"}
+_LOAD_COMMENT = re.compile(r"load (\d+)")
+_RELATION = re.compile(r"`(\w+)`\.`\w+`")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far one thing has come.
+
+    Attributes:
+        state: `no`, `partly`, `outdated` (of something that has been replaced since), `failed`, `done`, or `unknown`
+            where the server does not answer.
+        text: the same for a person, in a few words.
+        facts: the same for a program: numbers, times in ISO 8601.
+    """
+
+    state: State
+    text: str
+    facts: Mapping[str, Any]
+
+
+_NOT = Stage("no", "-", {})
+_UNKNOWN = Stage("unknown", "?", {})
+
+
+@dataclass(frozen=True)
+class DataSetStatus:
+    """How far one data set has come in one mode."""
+
+    mode: str
+    data_set: str
+    database: str
+    downloaded: Stage
+    unpacked: Stage
+    staged: Stage
+    built: Stage
+    tested: Stage
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Its stages in the order in which they are done."""
+        return (self.downloaded, self.unpacked, self.staged, self.built, self.tested)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far every data set has come.
+
+    Attributes:
+        problem: why nothing is known of the databases, in one line; None where the server answers.
+    """
+
+    server: str
+    problem: str | None
+    data_sets: tuple[DataSetStatus, ...]
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The tables of interest that a server has: by database and name, when each was made, and its comment."""
+
+    present: Mapping[tuple[str, str], tuple[datetime | None, str]]
+
+    def missing(self, database: str, names: Iterable[str]) -> list[str]:
+        return [name for name in names if (database, name) not in self.present]
+
+
+def read_status(settings: Settings, *, has_server: bool = True) -> Status:
+    """Find out how far every data set of `pipeline.yml` has come in every mode.
+
+    Args:
+        settings: of any data set and mode; they name the server and the project's folder.
+        has_server: False where the embedded server has never been started, so that nothing can be staged or built.
+    """
+    each = [
+        load_settings(root=settings.root, mode=mode, data_set=data_set)
+        for mode in MODES
+        for data_set in settings.data_sets
+    ]
+    if not has_server:
+        return Status(settings.mysql.address, None, tuple(_status(one, (_NOT, _NOT, _NOT)) for one in each))
+    results = _read_results(settings.root / "target", {one.database for one in each})
+    try:
+        with (
+            explained(settings.mysql),
+            closing(connect(settings.mysql, seconds_to_wait=_SECONDS_TO_WAIT)) as connection,
+        ):
+            tables = _read_tables(connection, each)
+            found = [_in_database(one, connection, tables, results.get(one.database)) for one in each]
+    except DatabaseError as error:
+        return Status(settings.mysql.address, str(error), tuple(_status(one, (_UNKNOWN,) * 3) for one in each))
+    statuses = tuple(_status(one, stages) for one, stages in zip(each, found, strict=True))
+    return Status(settings.mysql.address, None, statuses)
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Give a status as what JSON can hold."""
+    return asdict(status)
+
+
+def next_command(status: DataSetStatus) -> str | None:
+    """Give the command that brings a data set further; None where there is nothing to do, or nothing is known."""
+    staged, built, tested = status.staged.state, status.built.state, status.tested.state
+    if "unknown" in (staged, built):
+        return None
+    if staged != "done":
+        # The first time the whole job, which explains itself.
+        command = "make run" if all(stage.state == "no" for stage in status.stages) else "make extract"
+        data_set = "" if status.data_set == "train" else f" DATASET={status.data_set}"
+        return f"{command}{data_set}{'' if status.mode == 'development' else f' MODE={status.mode}'}"
+    mode = "" if status.mode == "development" else f"MODE={status.mode} "
+    target = "" if status.data_set == "train" else f" --target {status.data_set}"
+    if built != "done":
+        return f"{mode}dbt run{target}"
+    return f"{mode}dbt test{target}" if tested in ("no", "partly", "outdated") else None
+
+
+def lines_of(status: Status, settings: Settings) -> Iterator[str]:
+    """Write a status for a person.
+
+    Args:
+        status: how far everything has come.
+        settings: the data set and the mode of the run, for which the next command is named.
+    """
+    heads = ("", "downloaded", "unpacked", "staged", "built", "tested")
+    rows: list[Sequence[str]] = [heads]
+    for mode in MODES:
+        rows.append((mode, *[""] * (len(heads) - 1)))
+        rows += [
+            (f"  {one.data_set}", *(stage.text for stage in one.stages)) for one in status.data_sets if one.mode == mode
+        ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
+    if status.problem:
+        yield f"what is staged and built is not known: {status.problem}"
+        return
+    chosen = next(
+        one for one in status.data_sets if (one.mode, one.data_set) == (settings.mode, settings.data_set.name)
+    )
+    command = next_command(chosen)
+    what = f"{chosen.data_set}, {chosen.mode}"
+    if command:
+        yield f"next for {what}: {command}"
+    elif chosen.tested.state == "failed":
+        yield f"{what}: tests have failed; target/run_results.json and dbt test tell which"
+    else:
+        yield f"{what}: complete, in {chosen.database}"
+
+
+def _status(settings: Settings, in_database: tuple[Stage, Stage, Stage]) -> DataSetStatus:
+    archive = read_manifest(settings.archive_path, ArchiveManifest)
+    staged, built, tested = in_database
+    return DataSetStatus(
+        mode=settings.mode,
+        data_set=settings.data_set.name,
+        database=settings.database,
+        downloaded=_downloaded(settings, archive),
+        unpacked=_unpacked(settings, archive),
+        staged=staged,
+        built=built,
+        tested=tested,
+    )
+
+
+def _in_database(
+    settings: Settings, connection: MysqlConnection, tables: _Tables, results: Mapping[str, Any] | None
+) -> tuple[Stage, Stage, Stage]:
+    load_id, staged = _staged(settings, connection, tables)
+    built = _built(settings, tables, load_id)
+    return staged, built, _tested(results, built)
+
+
+def _downloaded(settings: Settings, archive: ArchiveManifest | None) -> Stage:
+    if archive is not None:
+        facts = {"uri": archive.uri, "bytes": archive.size_bytes, "sha256": archive.sha256, "at": archive.landed_at}
+        return Stage("done", quantity(archive.size_bytes, "B"), facts)
+    # What the download has written down of its parts, so that it can go on.
+    journal = read_json(manifest_path(part_path(settings.archive_path)))
+    try:
+        if journal is None or not part_path(settings.archive_path).exists():
+            return _NOT
+        size = int(journal["size_bytes"])
+        there = min(size, len(journal["done"]) * int(journal["part_bytes"]))
+    except (KeyError, TypeError, ValueError):
+        return _NOT
+    return Stage("partly", f"{_share(there, size)} of {quantity(size, 'B')}", {"bytes": there, "of_bytes": size})
+
+
+def _unpacked(settings: Settings, archive: ArchiveManifest | None) -> Stage:
+    found = [read_manifest(settings.member_path(kind), MemberManifest) for kind in RECORD_KINDS]
+    manifests = [manifest for manifest in found if manifest is not None]
+    if not manifests:
+        return _NOT
+    size = sum(manifest.size_bytes for manifest in manifests)
+    facts = {
+        "bytes": size,
+        "lines": sum(manifest.num_lines for manifest in manifests),
+        "at": max(manifest.landed_at for manifest in manifests),
+        "files": [str(settings.member_path(kind)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one],
+    }
+    if len(manifests) < len(found):
+        return Stage("partly", f"{len(manifests)} of {len(found)} files", facts)
+    if archive and any(manifest.archive_sha256 != archive.sha256 for manifest in manifests):
+        return Stage("outdated", "of another archive", facts)
+    return Stage("done", quantity(size, "B"), facts)
+
+
+def _staged(settings: Settings, connection: MysqlConnection, tables: _Tables) -> tuple[int | None, Stage]:
+    """Give the number of the load that is complete, if one is, and how far the current one has come."""
+    if tables.missing(settings.staging_database, _REGISTRY):
+        return None, _NOT
+    connection.select_db(settings.staging_database)
+    load_id, partitions = current_partitions(connection)
+    if load_id is None:
+        return None, _NOT
+    totals = load_totals(connection, load_id)
+    num_loaded = sum(state == "loaded" for state in partitions.values())
+    facts: dict[str, Any] = {
+        "load_id": load_id,
+        "partitions": num_loaded,
+        "of_partitions": len(partitions),
+        "rows": totals.num_rows,
+        "structures": totals.num_structures,
+        "rejects": totals.num_rejects,
+    }
+    if num_loaded < len(partitions):
+        return None, Stage("partly", f"{num_loaded} of {len(partitions)} partitions", facts)
+    if not has_loaded_features(connection, load_id):
+        return None, Stage("partly", "all but the features", facts)
+    if _is_replaced(settings, {partition.source_sha256 for partition in partitions}):
+        return load_id, Stage("outdated", f"load {load_id}, of other files", facts)
+    rejects = f", {totals.num_rejects:,} rejected" if totals.num_rejects else ""
+    return load_id, Stage("done", f"load {load_id}: {quantity(totals.num_rows, 'rows')}{rejects}", facts)
+
+
+def _is_replaced(settings: Settings, staged: set[str]) -> bool:
+    """Whether other files than those in staging are unpacked now; files that were removed since are no others."""
+    manifests = [read_manifest(settings.member_path(kind), MemberManifest) for kind in RECORD_KINDS]
+    return any(one is not None and one.num_lines and one.sha256 not in staged for one in manifests)
+
+
+def _built(settings: Settings, tables: _Tables, load_id: int | None) -> Stage:
+    missing = tables.missing(settings.database, TABLES)
+    if len(missing) == len(TABLES):
+        return _NOT
+    made = [tables.present[settings.database, name] for name in TABLES if name not in missing]
+    loads = {int(comment[1]) if (comment := _LOAD_COMMENT.search(text)) else None for _, text in made}
+    times = [when for when, _ in made if when is not None]
+    at = max(times).replace(tzinfo=UTC).isoformat() if times else None
+    facts = {"tables": len(made), "loads": sorted(load for load in loads if load is not None), "at": at}
+    if missing:
+        return Stage("partly", f"{len(made)} of {len(TABLES)} tables", facts)
+    if len(loads) > 1:
+        return Stage("partly", "from several loads", facts)
+    (load,) = loads
+    if load is None:
+        return Stage("outdated", "from an unknown load", facts)
+    return Stage("done" if load == load_id else "outdated", f"from load {load}", facts)
+
+
+def _tested(results: Mapping[str, Any] | None, built: Stage) -> Stage:
+    if results is None or built.state == "no":
+        return _NOT
+    facts = dict(results)
+    counts = [f"{results[name]} {name}" for name in ("failed", "passed", "warned") if results[name] or name == "passed"]
+    text = ", ".join(counts)
+    built_at = built.facts.get("at")
+    if built_at and datetime.fromisoformat(results["at"]) < datetime.fromisoformat(built_at):
+        return Stage("outdated", "before the latest build", facts)
+    if results["failed"]:
+        return Stage("failed", text, facts)
+    return Stage("partly", f"{text}, of some", facts) if results["selected"] else Stage("done", text, facts)
+
+
+def _read_tables(connection: MysqlConnection, each: Sequence[Settings]) -> _Tables:
+    databases = [name for one in each for name in (one.database, one.staging_database)]
+    names = [*TABLES, *_REGISTRY]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select table_schema, table_name, create_time, table_comment from information_schema.tables"
+            " where table_schema in %s and table_name in %s",
+            (databases, names),
+        )
+        return _Tables({(str(row[0]), str(row[1])): (row[2], str(row[3])) for row in cursor.fetchall()})
+
+
+def _read_results(folder: Path, databases: set[str]) -> dict[str, dict[str, Any]]:
+    """Read dbt's latest account of tests on each database.
+
+    dbt's `run_results.json` is of the latest command, whatever its target was, so the database is that which the
+    tests' own SQL names; `make run` keeps a copy under another name. Neither says on which server it was.
+    """
+    latest: dict[str, dict[str, Any]] = {}
+    for path in folder.glob("*_results.json"):
+        found = _parsed_results(read_json(path), databases)
+        if found and (found[0] not in latest or latest[found[0]]["at"] < found[1]["at"]):
+            latest[found[0]] = found[1]
+    return latest
+
+
+def _parsed_results(declared: Mapping[str, Any] | None, databases: set[str]) -> tuple[str, dict[str, Any]] | None:
+    try:
+        if declared is None or declared["args"]["which"] not in ("test", "build"):
+            return None
+        tests = [result for result in declared["results"] if result["unique_id"].startswith("test.")]
+        named = [name for result in tests for name in _RELATION.findall(result.get("compiled_code") or "")]
+        database = next(name for name in named if name in databases)
+        statuses = [result["status"] for result in tests]
+        passed, warned = statuses.count("pass"), statuses.count("warn")
+        at = datetime.fromisoformat(declared["metadata"]["generated_at"]).isoformat()
+        arguments = declared["args"]
+        return database, {
+            "passed": passed,
+            "warned": warned,
+            "failed": len(statuses) - passed - warned,
+            "selected": bool(arguments.get("select") or arguments.get("exclude")),
+            "at": at,
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
+        return None
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "100%"

@@ -1,0 +1,116 @@
+"""`make status`: what it tells of staging, of the built tables and of their tests, as each of them goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.landed import MemberManifest, write_manifest
+from pipeline.settings import load_settings
+from pipeline.status import DataSetStatus, lines_of, next_command, read_status
+from tests.integration.dbt.project import DATABASE, STAGING, DbtProject
+from tests.integration.dbt.staged_data import generate_load, stage
+
+
+def status_of(project: DbtProject, data_set: str = "train") -> DataSetStatus:
+    settings = replace(load_settings(root=project.folder, environ={}), mysql=project.mysql)
+    status = read_status(settings)
+    assert status.problem is None
+    return next(one for one in status.data_sets if (one.mode, one.data_set) == ("development", data_set))
+
+
+def states_of(project: DbtProject) -> tuple[str, str, str]:
+    status = status_of(project)
+    return status.staged.state, status.built.state, status.tested.state
+
+
+def begin_new_load(project: DbtProject) -> None:
+    """A second load of the same rows, as `make extract FORCE=1` leaves it."""
+    project.query(
+        "update load_partition set state = 'superseded'",
+        "insert into load_partition select 2, source_file, source_sha256, partition_number, first_line, first_byte,"
+        " end_byte, num_lines, num_rows, num_structures, num_rejects, 'loaded', loaded_at from load_partition",
+        "insert into feature_load select 2, num_features, loaded_at from feature_load",
+        database=STAGING,
+    )
+
+
+def test_status_follows_a_data_set_from_staging_to_its_tests(project: DbtProject, root: Path) -> None:
+    stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
+    shutil.rmtree(project.folder / "target", ignore_errors=True)
+    assert states_of(project) == ("done", "no", "no")
+    assert next_command(status_of(project)) == "dbt run"
+    assert status_of(project).staged.text == "load 1: 312 rows"
+
+    project.succeed("run")
+    assert states_of(project) == ("done", "done", "no")
+    assert status_of(project).built.text == "from load 1"
+
+    assert project.run("test")[0]
+    assert states_of(project) == ("done", "done", "done")
+    assert next_command(status_of(project)) is None
+
+    project.query("update load_partition set state = 'planned' where partition_number = 2", database=STAGING)
+    assert status_of(project).staged.text == "3 of 4 partitions"
+    assert next_command(status_of(project)) == "make extract"
+    project.query("update load_partition set state = 'loaded' where partition_number = 2", database=STAGING)
+
+    begin_new_load(project)
+    assert states_of(project)[:2] == ("done", "outdated")
+    project.query("delete from feature_load where load_id = 2", database=STAGING)
+    assert status_of(project).staged.text == "all but the features"
+
+    project.query("drop table sample_feature")
+    assert status_of(project).built.text == "3 of 4 tables"
+    shutil.rmtree(project.folder / "target")
+
+
+def test_tests_count_for_the_database_that_they_were_run_on(project: DbtProject, root: Path) -> None:
+    stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
+    project.succeed("run")
+    assert project.run("test", "--select", "sample")[0]
+    assert status_of(project).tested.state == "partly"
+
+    results = project.folder / "target" / "run_results.json"
+    declared = json.loads(results.read_text())
+    declared["results"][0]["status"] = "fail"
+    results.write_text(json.dumps(declared))
+    assert status_of(project).tested.text.startswith("1 failed, ")
+    assert status_of(project).tested.state == "failed"
+
+    of_the_other = results.read_text().replace("deepcvr_development_train", "deepcvr_development_test")
+    results.write_text(of_the_other)
+    assert status_of(project).tested.state == "no"
+
+    results.write_text('{"args": {"which": "test"}, "results": [{}]}')
+    assert status_of(project).tested.state == "no"
+    shutil.rmtree(project.folder / "target")
+
+
+def test_a_load_of_files_that_were_unpacked_anew_since_is_outdated(project: DbtProject, root: Path) -> None:
+    stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
+    settings = load_settings(root=project.folder, environ={})
+    path = settings.member_path("sample")
+    path.parent.mkdir(parents=True)
+    path.write_text("1,0,0\n")
+    write_manifest(path, MemberManifest("0" * 64, 6, "c" * 64, 1, "2026-01-02T03:04:05+00:00"))
+
+    assert states_of(project)[0] == "outdated"
+    write_manifest(path, MemberManifest("0" * 64, 6, "a" * 64, 1, "2026-01-02T03:04:05+00:00"))
+    assert states_of(project)[0] == "done"
+    shutil.rmtree(project.folder / "data")
+
+
+def test_the_table_for_a_person_has_a_row_for_each_data_set_and_names_what_is_next(
+    project: DbtProject, root: Path
+) -> None:
+    stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
+    settings = replace(load_settings(root=project.folder, environ={}), mysql=project.mysql)
+    lines = list(lines_of(read_status(settings), settings))
+
+    assert lines[0].split() == ["downloaded", "unpacked", "staged", "built", "tested"]
+    assert [line.split()[0] for line in lines[1:7]] == ["development", "train", "test", "production", "train", "test"]
+    assert "load 1: 312 rows" in lines[2]
+    assert lines[-1] == "next for train, development: dbt run"
