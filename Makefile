@@ -14,7 +14,7 @@ VENV := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run extract sample test soak lint format docs erd up down status bench clean
+.PHONY: help setup run extract sample test soak lint format docs erd up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ down: ## stop the embedded services
 status: ## what runs, and what is downloaded, staged, built and tested (JSON=1 for programs)
 	@if [ -x $(VENV)/python ]; then $(VENV)/python -m embedded status $(if $(JSON),--json); \
 	else echo "nothing is set up yet: make run does everything, make setup that alone"; fi
+
+sql: setup ## open mycli on the database of DATASET and MODE
+	@$(VENV)/python -m embedded sql
 
 bench: setup ## measure every stage (SCALE=0.01)
 	@$(VENV)/python -m benchmarks

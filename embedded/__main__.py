@@ -37,6 +37,7 @@ def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
     for name, text in (
         ("up", "start what the settings call for: MySQL, and S3 filled with generated data"),
         ("down", "stop what runs"),
+        ("sql", "open mycli on the database of DATASET and MODE; statements may come through a pipe"),
         ("status", "say what runs, and what is downloaded, unpacked, staged, built and tested"),
     ):
         command = commands.add_parser(name, help=text, description=text, parents=[common])
@@ -55,7 +56,7 @@ def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
 
 def _run(arguments: list[str]) -> None:
     # Not above: they take half a second, in which Ctrl-C would be answered by a traceback.
-    from embedded import services  # noqa: PLC0415
+    from embedded import services, sql_client  # noqa: PLC0415
     from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED  # noqa: PLC0415
     from pipeline.settings import load_settings  # noqa: PLC0415
 
@@ -67,6 +68,8 @@ def _run(arguments: list[str]) -> None:
         services.stop_services(settings, say)
     elif parsed.command == "status":
         _tell_status(settings, as_json=parsed.json)
+    elif parsed.command == "sql":
+        sql_client.open_client(settings)
     elif parsed.command == "generate":
         services.generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
         say(f"{parsed.output} written")

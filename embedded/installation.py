@@ -57,13 +57,16 @@ def install(root: Path | None = None) -> None:
         raise ServiceError(f"{error.filename or root}: {error.strerror or error}") from error
 
 
-def install_packages(environment: Path, requirements: Path, *, lock_descriptor: int | None = None) -> None:
+def install_packages(
+    environment: Path, requirements: Path, *, lock_descriptor: int | None = None, room: int = _ROOM_FOR_PACKAGES
+) -> None:
     """Make the virtual environment and install the required packages into it.
 
     Args:
         environment: its folder, such as `.venv`.
         requirements: the file that pins the packages.
         lock_descriptor: a lock that pip holds too, so that it is not disturbed where this process is killed.
+        room: the bytes that must be free for them.
 
     Raises:
         ServiceError: the environment is somebody else's, or a package cannot be had.
@@ -74,7 +77,7 @@ def install_packages(environment: Path, requirements: Path, *, lock_descriptor: 
         return
     if environment.exists() and not (environment / _MARKER).exists():
         raise ServiceError(f"{environment} was not made by make setup: move it elsewhere or remove it")
-    require_free_space(environment.parent, _ROOM_FOR_PACKAGES, "the Python packages")
+    require_free_space(environment.parent, room, "the Python packages")
     with _announced(f"Python packages into {environment.name}") as notes:
         if present[:-1] != wanted[:-1] or not (environment / "bin" / "python").exists():
             # Also the case of a run that was killed: half a package looks whole to pip.

@@ -32,7 +32,7 @@ def copy_project(root: Path, copy: Path) -> None:
             shutil.copy2(root / name, copy / name, follow_symlinks=False)
     (copy / ".venv").symlink_to(root / ".venv")
     (copy / ".embedded").mkdir(mode=0o700)
-    for provided in ("mysql", "java"):
+    for provided in ("mysql", "java", "mycli"):
         if (root / ".embedded" / provided).exists():
             (copy / ".embedded" / provided).symlink_to(root / ".embedded" / provided)
 

@@ -313,6 +313,7 @@ def fetch(url: str, *, seconds: float) -> bytes:
     [
         "make",
         "make status",
+        "make sql <<< 'select count(*) from sample'",
         f"{ACTIVATE}; python -m extract --help",
         f"{ACTIVATE}; python -m extract.sample --help",
         f"{ACTIVATE}; python -m embedded fill --scale 0.001",

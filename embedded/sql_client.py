@@ -1,0 +1,80 @@
+"""`make sql`: an interactive client (mycli) on the server and database of the run.
+
+It has a virtual environment of its own, made on first use: requirements-sql.txt says why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Never
+
+from embedded.installation import install_packages
+from embedded.processes import lock, private_folder
+from pipeline.errors import DatabaseError
+from pipeline.mysql import connect, explained, shortest_path
+from pipeline.settings import MysqlSettings, Settings, TlsMode
+
+_ROOM = 500_000_000
+
+# What mycli calls the modes of MySQL's own clients. Without a CA, `on` encrypts and verifies nothing.
+_SSL_MODES: Mapping[TlsMode, str] = {
+    "disabled": "off",
+    "preferred": "auto",
+    "required": "on",
+    "verify_ca": "on",
+    "verify_identity": "on",
+}
+
+
+def open_client(settings: Settings) -> Never:
+    """Become the client: this process is replaced by it.
+
+    Raises:
+        DatabaseError: the server does not answer, or has no such database.
+        ServiceError: the client cannot be installed.
+    """
+    _require_database(settings)
+    program = provide_client(settings)
+    arguments = [str(program), *client_arguments(settings.mysql, settings.database)]
+    os.execve(program, arguments, client_environment(settings.mysql))  # noqa: S606 - no shell is what is wanted
+
+
+def provide_client(settings: Settings) -> Path:
+    """Install the client if it is not there, and give its program.
+
+    Raises:
+        ServiceError: it cannot be had.
+    """
+    folder = private_folder(settings.embedded_dir)
+    environment = folder / "mycli"
+    with lock(folder / "setup.lock", "setting up") as descriptor:
+        requirements = settings.root / "requirements-sql.txt"
+        install_packages(environment, requirements, lock_descriptor=descriptor, room=_ROOM)
+    return environment / "bin" / "mycli"
+
+
+def client_arguments(mysql: MysqlSettings, database: str) -> list[str]:
+    """Give the client's command line, which every user of the machine can read: it has no password."""
+    # The password comes by the environment; without the option a keyring would be asked for it, and given it.
+    arguments = ["--user", mysql.user, "--database", database, "--use-keyring", "false"]
+    if mysql.host is None:
+        return [*arguments, "--socket", str(shortest_path(mysql.unix_socket)), "--ssl-mode", "off"]
+    arguments += ["--host", mysql.host, "--port", str(mysql.port), "--ssl-mode", _SSL_MODES[mysql.tls.mode]]
+    if mysql.tls.ca_file:
+        arguments += ["--ssl-ca", str(mysql.tls.ca_file)]
+    return [*arguments, "--ssl-verify-server-cert"] if mysql.tls.mode == "verify_identity" else arguments
+
+
+def client_environment(mysql: MysqlSettings) -> dict[str, str]:
+    """Give the client's environment, which its owner alone can read: the caller's, and the password."""
+    return {**os.environ, "MYSQL_PWD": mysql.password}
+
+
+def _require_database(settings: Settings) -> None:
+    with explained(settings.mysql), closing(connect(settings.mysql)) as connection, connection.cursor() as cursor:
+        cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (settings.database,))
+        if not cursor.fetchone():
+            raise DatabaseError(f"{settings.mysql.address} has no database {settings.database} yet: run make run")
