@@ -14,7 +14,7 @@ VENV := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run extract sample test soak lint format docs erd up down status sql bench clean
+.PHONY: help setup run extract sample test soak lint format report docs erd up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ format: setup ## put Python and SQL into the project's form
 	@$(VENV)/ruff check --fix
 	@$(VENV)/ruff format
 	@$(VENV)/sqlfluff fix --templater jinja dbt_project
+
+report: setup ## write a page about the built tables: labels, fields, groups, values, loads (DATASET=train|test)
+	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m report
 
 docs: setup ## build dbt's documentation and serve it until Ctrl-C
 	@$(VENV)/python -m embedded up

@@ -48,27 +48,32 @@ p { max-width: 46rem; margin: .5rem 0; } .faint { color: var(--faint); font-size
 .warning { background: var(--warn); border-left: 4px solid var(--second); padding: .6rem .9rem; border-radius: .3rem; }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 1rem 0; font-size: .9rem; }
 a { color: var(--first); text-underline-offset: .15em; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.4rem, 1fr)); gap: .7rem; margin: 1.1rem 0;
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.9rem, 1fr)); gap: .7rem; margin: 1.1rem 0;
   padding: 0; }
 .tiles div { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; display: flex;
   flex-direction: column-reverse; justify-content: flex-end; }
 .tiles dt { color: var(--faint); font-size: .8rem; line-height: 1.3; }
 .tiles dd { margin: 0; font-size: 1.3rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem;
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem;
   margin: .8rem 0; }
-.plots.small { grid-template-columns: repeat(auto-fill, minmax(min(48%, 10.2rem), 1fr)); gap: .6rem; }
+.plots.small { grid-template-columns: repeat(auto-fill, minmax(min(48%, 12rem), 1fr)); gap: .6rem; }
 figure { margin: 0; padding: .8rem; background: var(--card); border-radius: .5rem; min-width: 0; }
 .small figure { padding: .5rem; display: flex; flex-direction: column; justify-content: space-between; }
 figcaption { font-size: .875rem; margin-bottom: .4rem; } .small figcaption { font-size: .8rem; line-height: 1.3; }
+.small .faint { font-size: inherit; }
 svg { width: 100%; height: auto; display: block; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
+  vertical-align: top; }
 th { color: var(--faint); font-weight: 500; vertical-align: bottom; }
-th:first-child, td:first-child, .text { text-align: left; } td.wrap { white-space: normal; min-width: 11rem; }
-th:first-child, td:first-child { padding-left: 0; } code { overflow-wrap: anywhere; }
+.text { text-align: left; } td.text + td.text { white-space: normal; min-width: 8rem; max-width: 24rem; }
+th:first-child, td:first-child { padding-left: 0; position: sticky; left: 0; background: var(--paper); }
+code { overflow-wrap: anywhere; }
 .bar { display: inline-block; width: 5rem; height: .55rem; background: var(--line); border-radius: .2rem;
   vertical-align: baseline; margin-left: .5rem; overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--first); }
+@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .3rem .4rem; }
+  .bar { display: block; width: 100%; margin: .2rem 0; } }
 .first { color: var(--first); } .second { color: var(--second); }
 """)
 
@@ -190,7 +195,7 @@ def count(number: float) -> str:
 
 def percent(share: float) -> str:
     """Write a share as an axis has it: `100 %`, `0.01 %`."""
-    return f"{share * 100:.3g} %" if share >= 1e-6 else f"{share * 100:.0e} %"
+    return f"{share * 100:.3g} %" if share == 0 or share >= 1e-6 else f"{share * 100:.0e} %"
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], write: Callable[[float], str], *, num_marks: int = 5) -> None:

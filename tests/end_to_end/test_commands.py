@@ -141,6 +141,16 @@ def test_the_same_commands_a_second_time_change_nothing(shell: Shell, project: P
     )
 
 
+def test_make_report_writes_a_page_about_the_tables(shell: Shell, project: Path) -> None:
+    printed = succeed(shell, "make report")
+
+    assert "page: target/report/deepcvr_development_train.html, " in printed
+    page = (project / "target/report/deepcvr_development_train.html").read_text()
+    assert "Ali-CCP train, development: 42,300 impressions" in page
+    assert "Generated data in the form of Ali-CCP" in page
+    assert page.count("✓ agree") == 2
+
+
 def partitions_have_landed(project: Path) -> bool:
     """Whether some partitions of the test data set are in staging."""
     query = "select count(*) from load_partition where state = 'loaded'"
@@ -316,6 +326,7 @@ def fetch(url: str, *, seconds: float) -> bytes:
         "make sql <<< 'select count(*) from sample'",
         f"{ACTIVATE}; python -m extract --help",
         f"{ACTIVATE}; python -m extract.sample --help",
+        f"{ACTIVATE}; python -m report --help",
         f"{ACTIVATE}; python -m embedded fill --scale 0.001",
     ],
 )

@@ -1,0 +1,98 @@
+"""`python -m report`: write the report of a data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.cli import run_command
+
+IMPRESSIONS, GROUPS = 10_000, 500
+
+_DESCRIPTION = """\
+Write one HTML page about a data set whose tables are built: labels, what became of each line of the source, coverage
+and cardinality of each field, lengths of feature lists, sizes of groups, distributions of values, rank and frequency,
+rejected records and the history of loads. The page stands alone: it needs no network and no server.
+
+It reads dbt's reporting views and, of the structures, a bounded part: some impressions and groups, drawn by a checksum
+of their keys, the same ones each time. The page says which figure is from what. Nothing is written to the database.
+"""
+
+_EPILOG = """\
+examples:
+  python -m report                               the train data set in development mode
+  python -m report --dataset test                the test data set
+  python -m report --output ~/ali-ccp.html       somewhere else than target/report/<database>.html
+  python -m report --impressions 100000          finer coverage and values, for more time
+  make report DATASET=test                       the same by make
+
+environment (an option goes before it):
+  DATASET, MODE or DEEPCVR_MODE                  as the options
+  MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD, MYSQL_SSL_MODE, MYSQL_SSL_CA
+                                                 the MySQL server, as for python -m extract
+
+exit codes: 0 done; 1 failed: the tables are not built, say; 2 a mistake in the call or the settings; 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program; the process's own by default.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: _run(options), verbose=options.verbose)
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Here and not above: --help needs none of it.
+    from pipeline.settings import load_settings  # noqa: PLC0415
+    from report.report import write_report  # noqa: PLC0415
+
+    settings = load_settings(mode=options.mode, data_set=options.dataset)
+    path = options.output or settings.root / "target" / "report" / f"{settings.database}.html"
+    write_report(settings, path, {"sample": options.impressions, "common": options.groups})
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 10000000")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m report",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
+    parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="where to write the page")
+    parser.add_argument(
+        "--impressions",
+        metavar="N",
+        type=_positive,
+        default=IMPRESSIONS,
+        help="look at the structures of about so many impressions (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--groups",
+        metavar="N",
+        type=_positive,
+        default=GROUPS,
+        help="and of so many common feature groups (default: %(default)s)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,343 @@
+"""What dbt's reporting views say of a data set: exact, and read in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import pymysql
+
+from pipeline.errors import DatabaseError
+from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.registry import Asset, landed_asset
+from pipeline.settings import Settings
+
+Side = Literal["sample", "common"]
+
+SIDES: tuple[Side, ...] = get_args(Side)
+
+# What this package reads. Together they tell whether the tables are built, and by this version of the models.
+_RELATIONS = (
+    "sample",
+    "feature",
+    "sample_feature",
+    "common_feature_group",
+    "load_history",
+    "load_reconciliation",
+    "rejected_record_summary",
+    "sampling_stratum",
+    "feature_list_length",
+    "common_feature_group_size",
+    "feature_field_cardinality",
+    "sample_feature_full",
+)
+_NO_SUCH_DATABASE, _NO_SUCH_TABLE, _INVALID_VIEW = 1049, 1146, 1356
+
+# Every row of every table is counted up to this many structures, which takes some ten seconds: more would take minutes.
+_MOST_STRUCTURES_TO_COUNT = 50_000_000
+_MOST_LOADS = 20
+_MOST_REASONS = 100
+_MOST_FIELDS = 200
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A pair of labels, with how many impressions have it."""
+
+    click_label: int
+    conversion_label: int
+    response: str
+    num_samples: int
+    share: float
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """What one load landed of one source file.
+
+    Attributes:
+        num_lines: lines of the file.
+        num_rows: good rows of the partitions that were landed.
+        first_loaded_at, last_loaded_at: when its first and last partition was landed, UTC; None if none was.
+    """
+
+    load_id: int
+    source_file: str
+    source_sha256: str
+    is_current: bool
+    num_partitions: int
+    num_loaded_partitions: int
+    num_lines: int
+    num_rows: int
+    num_structures: int
+    num_rejects: int
+    first_loaded_at: datetime | None
+    last_loaded_at: datetime | None
+
+
+@dataclass(frozen=True)
+class FileCounts:
+    """What each stage holds of one file of the current load; the columns of `load_reconciliation`."""
+
+    source_file: str
+    side: str
+    num_lines: int
+    num_rows: int
+    num_rejects: int
+    recorded_rejects: int
+    staged_rows: int
+    table_rows: int
+    num_structures: int
+    staged_structures: int
+    table_structures: int
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """How many lines of a file were rejected for a reason, and the first of them."""
+
+    source_file: str
+    reason: str
+    num_rejects: int
+    first_line: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: how many features it has, and the range of their ids. `meaning` is None for an unknown one."""
+
+    feature_name: str
+    meaning: str | None
+    num_features: int
+    min_feature_id: int
+    max_feature_id: int
+
+
+@dataclass(frozen=True)
+class GroupSize:
+    """How many common feature groups are referred to by this many impressions, and whether the groups are there."""
+
+    num_samples: int
+    has_features: bool
+    num_groups: int
+
+
+@dataclass(frozen=True)
+class Impression:
+    """An impression with all of its features.
+
+    Attributes:
+        features: side, field, feature_id and value of each.
+    """
+
+    sample_id: int
+    click_label: int
+    conversion_label: int
+    common_feature_index: str
+    features: Sequence[tuple[Side, str, int, float]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Everything that is exact.
+
+    Attributes:
+        archive: the archive that was landed last; None if the registry has none.
+        history: what each load landed of each file, the latest load first.
+        lengths: how many feature lists of each side have each length.
+        impression: an example; None of an empty data set.
+    """
+
+    archive: Asset | None
+    history: Sequence[LoadedFile]
+    rejects: Sequence[Rejects]
+    strata: Sequence[Stratum]
+    fields: Sequence[Field]
+    lengths: Mapping[Side, Mapping[int, int]]
+    group_sizes: Sequence[GroupSize]
+    impression: Impression | None
+
+    @property
+    def num_samples(self) -> int:
+        """How many impressions the tables hold."""
+        return sum(stratum.num_samples for stratum in self.strata)
+
+    @property
+    def num_lists(self) -> Mapping[Side, int]:
+        """How many impressions, and how many common feature groups, were staged."""
+        return {side: sum(self.lengths[side].values()) for side in SIDES}
+
+    @property
+    def num_structures(self) -> Mapping[Side, int]:
+        """How many structures the staged lists of each side have."""
+        return {side: sum(length * number for length, number in self.lengths[side].items()) for side in SIDES}
+
+
+@contextmanager
+def built_tables(settings: Settings) -> Iterator[MysqlConnection]:
+    """Connect to a database whose tables are built.
+
+    Raises:
+        DatabaseError: they are not, or were taken away meanwhile; or the server cannot be reached, or fails.
+    """
+    with explained(settings.mysql):
+        try:
+            with closing(connect(settings.mysql)) as connection:
+                missing = _missing(connection, settings.database)
+                if not missing:
+                    connection.select_db(settings.database)
+                    yield connection
+        except pymysql.err.MySQLError as error:
+            code = error.args[0] if error.args else None
+            if code not in (_NO_SUCH_DATABASE, _NO_SUCH_TABLE, _INVALID_VIEW):
+                raise
+            missing = "what it is made of any more" if code == _INVALID_VIEW else "a table any more"
+    if missing:
+        command = "dbt run" if settings.data_set.name == "train" else f"dbt run --target {settings.data_set.name}"
+        raise DatabaseError(
+            f"{settings.database} has no {missing}: run {command}, after make extract"
+            f" DATASET={settings.data_set.name} where nothing is staged yet"
+        )
+
+
+def _missing(connection: MysqlConnection, database: str) -> str | None:
+    """Name what is not there of what this package reads, the first first."""
+    with connection.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = %s", (database,))
+        present = {str(name) for (name,) in cursor.fetchall()}
+    return next((f"table or view {name}" for name in _RELATIONS if name not in present), None)
+
+
+def read_counts(connection: MysqlConnection, settings: Settings) -> Counts:
+    """Read what is exact.
+
+    The longest queries pass over the index of `sample`, over `feature`, and over the staged rows without their
+    structures.
+
+    Args:
+        connection: to the database of the tables, from `built_tables`.
+        settings: name the databases and the archive.
+    """
+    history = [_loaded_file(row) for row in _rows(connection, _HISTORY, (_MOST_LOADS,))]
+    return Counts(
+        archive=_archive(settings),
+        history=history,
+        rejects=[Rejects(*row) for row in _rows(connection, _REJECTS, (_MOST_REASONS,))],
+        strata=[Stratum(*row) for row in _rows(connection, _STRATA)],
+        fields=[Field(*row) for row in _rows(connection, _FIELDS, (_MOST_FIELDS,))],
+        lengths=_lengths(connection),
+        group_sizes=[GroupSize(size, bool(there), number) for size, there, number in _rows(connection, _GROUP_SIZES)],
+        impression=_read_impression(connection),
+    )
+
+
+def count_files(settings: Settings) -> Sequence[FileCounts] | None:
+    """Count every row of every table, by a connection of its own.
+
+    Returns:
+        What each stage holds of each file; None where counting would take minutes.
+    """
+    with built_tables(settings) as connection:
+        ((num_structures,),) = _rows(connection, "select sum(num_structures) from load_history where is_current = 1")
+        if (num_structures or 0) > _MOST_STRUCTURES_TO_COUNT:
+            return None
+        return [
+            FileCounts(str(file), str(side), *(int(number or 0) for number in numbers))
+            for file, side, *numbers in _rows(connection, _FILES)
+        ]
+
+
+_HISTORY = """
+select
+    load_id, source_file, source_sha256, is_current, num_partitions, num_loaded_partitions,
+    num_lines, num_rows, num_structures, num_rejects, first_loaded_at, last_loaded_at
+from load_history
+where load_id > (select coalesce(max(load_id), 0) from load_history) - %s
+order by load_id desc, source_file desc
+"""
+_FILES = """
+select
+    source_file, side, num_lines, num_rows, num_rejects, recorded_rejects, staged_rows, table_rows,
+    num_structures, staged_structures, table_structures
+from load_reconciliation
+order by source_file desc
+"""
+_REJECTS = """
+select source_file, reason, num_rejects, first_line
+from rejected_record_summary
+order by num_rejects desc, source_file, reason
+limit %s
+"""
+_STRATA = """
+select click_label, conversion_label, response, num_samples, share
+from sampling_stratum
+order by num_samples desc
+"""
+_FIELDS = """
+select feature_name, meaning, num_features, min_feature_id, max_feature_id
+from feature_field_cardinality
+order by min_feature_id
+limit %s
+"""
+_LENGTHS = "select side, num_features, num_lists from feature_list_length"
+_GROUP_SIZES = "select num_samples, has_features, num_groups from common_feature_group_size order by num_samples"
+_FIRST_SAMPLE = """
+select sample_id, click_label, conversion_label, common_feature_index from sample order by sample_id limit 1
+"""
+_FULL_SAMPLE = """
+select side, feature_name, feature_id, feature_value
+from sample_feature_full
+where sample_id = %s
+"""
+
+
+def _rows(connection: MysqlConnection, query: str, parameters: tuple[Any, ...] = ()) -> Sequence[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchall()
+
+
+def _loaded_file(row: tuple[Any, ...]) -> LoadedFile:
+    load_id, file, sha256, is_current, *numbers, first, last = row
+    partitions, loaded, lines, rows, structures, rejects = (int(number or 0) for number in numbers)
+    return LoadedFile(
+        load_id=int(load_id),
+        source_file=file,
+        source_sha256=sha256,
+        is_current=bool(is_current),
+        num_partitions=partitions,
+        num_loaded_partitions=loaded,
+        num_lines=lines,
+        num_rows=rows,
+        num_structures=structures,
+        num_rejects=rejects,
+        first_loaded_at=first,
+        last_loaded_at=last,
+    )
+
+
+def _archive(settings: Settings) -> Asset | None:
+    with closing(connect(settings.mysql, database=settings.staging_database)) as registry:
+        return landed_asset(registry, settings.archive_uri)
+
+
+def _lengths(connection: MysqlConnection) -> Mapping[Side, Mapping[int, int]]:
+    lengths: dict[Side, dict[int, int]] = {side: {} for side in SIDES}
+    for side, num_features, num_lists in _rows(connection, _LENGTHS):
+        lengths[side][int(num_features)] = int(num_lists)
+    return lengths
+
+
+def _read_impression(connection: MysqlConnection) -> Impression | None:
+    first = _rows(connection, _FIRST_SAMPLE)
+    if not first:
+        return None
+    sample_id, click, conversion, index = first[0]
+    return Impression(sample_id, click, conversion, index, _features(_rows(connection, _FULL_SAMPLE, (sample_id,))))
+
+
+def _features(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Side, str, int, float]]:
+    return [(side, name, int(feature_id), float(value)) for side, name, feature_id, value in rows]

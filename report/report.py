@@ -1,0 +1,63 @@
+"""The steps of `make report`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.cli import say, shown
+from pipeline.files import disk_errors, make_private_folder, open_private
+from pipeline.progress import duration, quantity
+from pipeline.settings import Settings
+from pipeline.source import is_configured
+from report.content import Findings, render
+from report.counts import Side, built_tables, count_files, read_counts
+from report.drawing import draw_sides
+
+
+def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -> None:
+    """Read the tables and write the page, whole or not at all.
+
+    Args:
+        settings: name the data set and the databases.
+        path: the HTML file.
+        num_rows: about how many rows of each side to look into.
+
+    Raises:
+        DatabaseError: the tables are not built, or the server cannot be reached.
+        PipelineError: the page cannot be written there.
+    """
+    begun = time.monotonic()
+    findings = _find(settings, num_rows)
+    num_structures = sum(side.num_structures for side in findings.sides.values())
+    say(
+        f"[1/2] read {settings.database}: {findings.counts.num_samples:,} impressions, {num_structures:,} structures"
+        f" looked at ({duration(time.monotonic() - begun)})"
+    )
+    begun = time.monotonic()
+    content = render(settings, findings, datetime.now(UTC)).encode()
+    _write(path, content)
+    say(f"[2/2] page: {shown(path)}, {quantity(len(content), 'B')} ({duration(time.monotonic() - begun)})")
+
+
+def _find(settings: Settings, num_rows: Mapping[Side, int]) -> Findings:
+    """Count and draw at once: the one keeps the server busy, the other this process."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        files = pool.submit(count_files, settings)
+        is_generated = pool.submit(lambda: settings.mode == "development" and not is_configured())
+        with built_tables(settings) as connection:
+            counts = read_counts(connection, settings)
+            sides = draw_sides(connection, settings, counts, num_rows)
+        return Findings(counts, files.result(), sides, is_generated.result())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with disk_errors(path):
+        make_private_folder(path.parent)
+        unfinished = path.with_name(path.name + ".tmp")
+        with open_private(unfinished) as file:
+            file.write(content)
+        unfinished.replace(path)

@@ -1,0 +1,255 @@
+"""The report over tables that dbt has built, on each supported server, beside a plain reading of the staged rows."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DatabaseError, PipelineError
+from pipeline.mysql import MysqlConnection
+from pipeline.settings import MysqlSettings, Settings, load_settings
+from report.__main__ import main
+from report.counts import SIDES, Side, built_tables, count_files, read_counts
+from report.drawing import _structures, draw_sides
+from report.report import write_report
+from tests.integration.dbt.project import create_project
+from tests.integration.dbt.staged_data import Tables, generate_load, stage
+
+# Not the database of the other tests of dbt, which share the servers.
+MODE = "production"
+WHOLE: dict[Side, int] = {"sample": 10_000, "common": 10_000}
+REJECTED = ("sample_skeleton_train.csv", 301, 1, "wrong number of columns", b"<b>1,0,0</b>")
+
+
+@dataclass(frozen=True)
+class Built:
+    """Tables that dbt has built.
+
+    Attributes:
+        settings: where they are.
+        load: the rows per staging table that they were built from.
+    """
+
+    settings: Settings
+    load: Tables
+
+    @property
+    def names(self) -> dict[object, str]:
+        """The field of each feature."""
+        return {feature_id: str(name) for feature_id, name in self.load["feature"]}
+
+    def structures(self, side: Side) -> dict[str, list[tuple[object, int, float]]]:
+        """Key, feature and value of each structure, by field."""
+        found = defaultdict(list)
+        for key, feature_id, value in self.load["sample_feature" if side == "sample" else "common_feature_group"]:
+            assert isinstance(feature_id, int)
+            found[self.names[feature_id]].append((key, feature_id, float(str(value))))
+        return found
+
+
+@pytest.fixture(scope="session")
+def built(mysql: MysqlSettings, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A load of 2,000 impressions with a rejected record, built by dbt on each server in turn."""
+    settings = replace(load_settings(root=root, environ={"MODE": MODE}), mysql=mysql)
+    load = generate_load(num_samples=2000, num_groups=60)
+    load["rejected_record"] = [REJECTED]
+    stage(mysql, settings.database, load, root)
+    project = create_project(tmp_path_factory.mktemp("report") / "root", root, mysql)
+    replace(project, environment=project.environment | {"DEEPCVR_MODE": MODE}).succeed("run")
+    return Built(settings, load)
+
+
+def test_what_is_exact_is_what_was_staged(built: Built) -> None:
+    with built_tables(built.settings) as connection:
+        counts = read_counts(connection, built.settings)
+    sample = built.load["sample"]
+    groups = Counter(row[3] for row in sample)
+
+    labels = Counter((row[1], row[2]) for row in sample)
+    assert {(s.click_label, s.conversion_label): s.num_samples for s in counts.strata} == labels
+    assert counts.lengths["sample"] == Counter(row[4] for row in sample)
+    assert counts.lengths["common"] == Counter(row[1] for row in built.load["common_feature"])
+    assert {(s.num_samples, s.has_features): s.num_groups for s in counts.group_sizes} == Counter(
+        (size, True) for size in groups.values()
+    )
+    assert {f.feature_name: f.num_features for f in counts.fields} == Counter(built.names.values())
+    assert next(f.meaning for f in counts.fields if f.feature_name == "301") == "Scene of the impression"
+    assert [(r.reason, r.num_rejects, r.first_line) for r in counts.rejects] == [("wrong number of columns", 1, 301)]
+    assert [(f.load_id, f.source_file, f.num_rows, f.is_current) for f in counts.history] == [
+        (1, "sample_skeleton_train.csv", 2000, True),
+        (1, "common_features_train.csv", 60, True),
+    ]
+
+
+def test_an_impression_has_its_own_features_and_those_of_its_group(built: Built) -> None:
+    with built_tables(built.settings) as connection:
+        shown = read_counts(connection, built.settings).impression
+
+    own = {(name, *rest[1:]) for name, rows in built.structures("sample").items() for rest in rows if rest[0] == 1}
+    group = built.load["sample"][0][3]
+    common = {
+        (name, *rest[1:]) for name, rows in built.structures("common").items() for rest in rows if rest[0] == group
+    }
+    assert shown
+    assert {feature[1:] for feature in shown.features if feature[0] == "sample"} == own
+    assert {feature[1:] for feature in shown.features if feature[0] == "common"} == common
+
+
+def rows_read(connection: MysqlConnection) -> int:
+    """How many rows the session has read so far, by any way."""
+    with connection.cursor() as cursor:
+        cursor.execute("show session status like 'Handler_read%'")
+        return sum(int(value) for _, value in cursor.fetchall())
+
+
+def test_looking_at_one_impression_reads_no_other(built: Built) -> None:
+    with built_tables(built.settings) as connection, connection.cursor() as cursor:
+        before = rows_read(connection)
+        cursor.execute("select * from sample_feature_full where sample_id = 7")
+        num_rows = len(cursor.fetchall())
+        # A server may read the few features whole, to join them by a hash.
+        assert rows_read(connection) - before < 10 * num_rows + 5 * len(built.load["feature"])
+        assert 10 * num_rows + 5 * len(built.load["feature"]) < len(built.load["sample_feature"])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_where_all_rows_are_drawn_every_figure_is_exact(built: Built, side: Side) -> None:
+    with built_tables(built.settings) as connection:
+        sample = draw_sides(connection, built.settings, read_counts(connection, built.settings), WHOLE)[side]
+    expected = built.structures(side)
+
+    assert sample.is_whole
+    assert sample.num_structures == sum(map(len, expected.values()))
+    assert sample.fields.keys() == expected.keys()
+    for name, rows in expected.items():
+        field = sample.fields[name]
+        lengths, ids, values = (Counter(row[part] for row in rows) for part in range(3))
+        assert field.num_rows == len(lengths)
+        assert Counter(field.lengths.tolist()) == Counter(lengths.values())
+        assert dict(zip(field.feature_ids.tolist(), field.feature_counts.tolist(), strict=True)) == ids
+        assert dict(zip(field.values.tolist(), field.value_counts.tolist(), strict=True)) == values
+        if name in sample.ranks:
+            shares = sorted((number / sample.num_all for number in ids.values()), reverse=True)
+            assert sample.ranks[name].head.tolist() == shares
+
+
+def test_a_part_of_the_rows_stands_for_all(built: Built) -> None:
+    with built_tables(built.settings) as connection:
+        counts = read_counts(connection, built.settings)
+        sample = draw_sides(connection, built.settings, counts, {"sample": 200, "common": 20})["sample"]
+
+    assert 130 < sample.num_rows < 280
+    assert sample.num_all == 2000
+    assert sample.num_structures == pytest.approx(counts.num_structures["sample"] / 10, rel=0.3)
+    assert all(field.num_rows == sample.num_rows for field in sample.fields.values())
+    # 60 features of 205, equally frequent: each is counted in all rows.
+    exact = sorted(Counter(row[1] for row in built.structures("sample")["205"]).values(), reverse=True)
+    ranks = sample.ranks["205"]
+    assert ranks.tail_ranks[-1] == pytest.approx(59.5)
+    counted = (ranks.tail * 2000).round().astype(int).tolist()
+    assert counted == exact[len(exact) - len(counted) :]
+    assert np.all(ranks.head * 200 >= 3)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_structures_of_drawn_rows_are_read_and_no_others(built: Built, side: Side) -> None:
+    table = "sample_feature" if side == "sample" else "common_feature_group"
+    drawn = list({row[0] for row in built.load[table]})[:10]
+    with built_tables(built.settings) as connection:
+        before = rows_read(connection)
+        num_rows = sum(len(rows) for rows in _structures(connection, side, drawn))
+        read = rows_read(connection) - before
+
+    assert num_rows == sum(row[0] in drawn for row in built.load[table])
+    # Each structure and its feature.
+    assert read < 3 * num_rows + 50
+
+
+def test_every_row_of_every_table_is_counted(built: Built) -> None:
+    files = count_files(built.settings)
+    assert files
+    skeleton, common = files
+
+    num_structures = len(built.load["sample_feature"])
+    assert (skeleton.num_rows, skeleton.staged_rows, skeleton.table_rows) == (2000, 2000, 2000)
+    assert (skeleton.num_structures, skeleton.staged_structures, skeleton.table_structures) == (num_structures,) * 3
+    assert (skeleton.num_rejects, skeleton.recorded_rejects) == (0, 1)
+    assert common.table_structures == len(built.load["common_feature_group"])
+
+
+def test_the_command_writes_the_page_and_says_where(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.settings._mysql", lambda *_: built.settings.mysql)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "pages" / "page.html"
+
+    assert main(["--mode", MODE, "--output", str(path), "--impressions", "500"]) == 0
+
+    printed = capsys.readouterr()
+    assert "deepcvr_train: 2,000 impressions" in printed.out
+    assert "page: pages/page.html, " in printed.out
+    assert printed.err == ""
+    page = path.read_text()
+    assert "Ali-CCP train, production: 2,000 impressions" in page
+    # The record's file and reason are there, and the record itself is not.
+    assert "wrong number of columns" in page
+    assert "✗ differ" in page
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(built: Built, tmp_path: Path) -> None:
+    folder = tmp_path / "a file"
+    folder.write_text("")
+    with pytest.raises(PipelineError, match="a file"):
+        write_report(built.settings, folder / "page.html", WHOLE)
+
+
+@contextmanager
+def without(built: Built, relation: str) -> Iterator[None]:
+    """Take a table of the normal form away for a while; its views are then of nothing."""
+    with built_tables(built.settings) as connection, connection.cursor() as cursor:
+        cursor.execute(f"rename table {relation} to elsewhere")
+        try:
+            yield
+        finally:
+            cursor.execute(f"rename table elsewhere to {relation}")
+
+
+def test_tables_that_are_not_built_are_told_in_one_line(built: Built) -> None:
+    nothing = replace(built.settings, database="deepcvr_nothing")
+    with (
+        pytest.raises(DatabaseError, match=r"^deepcvr_nothing has no table or view sample: run dbt run, after make"),
+        built_tables(nothing),
+    ):
+        pass
+    test = replace(built.settings, database="deepcvr_nothing", data_set=built.settings.data_sets["test"])
+    with pytest.raises(DatabaseError, match="run dbt run --target test, after make extract DATASET=test"):
+        count_files(test)
+
+
+def test_a_table_that_goes_away_meanwhile_is_told_in_one_line(built: Built) -> None:
+    with built_tables(built.settings) as early:
+        early.ping()
+        with (
+            without(built, "sample"),
+            pytest.raises(DatabaseError, match=r"^deepcvr_train has no .* any more: run dbt run"),
+            built_tables_unchecked(built) as connection,
+        ):
+            read_counts(connection, built.settings)
+
+
+@contextmanager
+def built_tables_unchecked(built: Built) -> Iterator[MysqlConnection]:
+    """As `built_tables`, from when all tables were there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("report.counts._missing", lambda *_: None)
+        with built_tables(built.settings) as connection:
+            yield connection
