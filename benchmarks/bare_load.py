@@ -66,28 +66,27 @@ def prepare(tasks: Iterable[Task], folder: Path) -> Prepared:
     keyed: list[Part] = []
     found: dict[bytes, list[Ids]] = defaultdict(list)
     for number, (path, kind, partition) in enumerate(tasks):
-        blocks = [explode(block, kind) for block in read_blocks(path, partition)]
+        partition_number = b"%d" % partition.partition_number
+        blocks = [explode(block, kind, partition_number) for block in read_blocks(path, partition)]
         for block in blocks:
             for name, ids in block.features.items():
                 found[name].append(ids)
-        of_staging, of_keyed = _write_task(kind, partition.partition_number, blocks, folder / f"{number:05}")
+        of_staging, of_keyed = _write_task(kind, blocks, folder / f"{number:05}")
         staging += of_staging
         keyed += of_keyed
     features = _write_features({name: distinct(np.concatenate(ids)) for name, ids in found.items()}, folder)
     return Prepared((*staging, *features), (*features, *keyed))
 
 
-def _write_task(
-    kind: RecordKind, partition_number: int, blocks: Sequence[Exploded], stem: Path
-) -> tuple[list[Part], list[Part]]:
+def _write_task(kind: RecordKind, blocks: Sequence[Exploded], stem: Path) -> tuple[list[Part], list[Part]]:
     target = target_of(kind)
     structures = _write(
         target.structures,
         f"{target.key}, feature_id, feature_value",
         stem.with_suffix(".structures"),
-        b"".join(bytes(block.structures) for block in blocks),
+        b"".join(block.structures for block in blocks),
     )
-    rows = b"".join(_rows(block, partition_number) for block in blocks)
+    rows = b"".join(block.rows for block in blocks)
     columns = ", ".join([*target.columns, "partition_number"])
     staging = [structures, _write(target.rows, columns, stem.with_suffix(".rows"), rows)]
     keyed = [structures]
@@ -110,10 +109,6 @@ def _write_features(features: Mapping[bytes, Ids], folder: Path) -> list[Part]:
         )
         for number, part in enumerate((pairs[:half], pairs[half:]))
     ]
-
-
-def _rows(block: Exploded, partition_number: int) -> bytes:
-    return b"".join(b"%s%d\n" % (row, partition_number) for row in block.rows.to_pylist())
 
 
 def _write(table: str, columns: str, path: Path, text: bytes) -> Part:

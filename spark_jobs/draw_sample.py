@@ -40,6 +40,7 @@ from pipeline.settings import RECORD_KINDS, SAMPLE_PARAMETERS, RecordKind, Setti
 from pipeline.steps import StepResult
 from spark_jobs.explode_features import explained_failure
 from spark_jobs.partitions import cut_ranges
+from spark_jobs.records import Words
 from spark_jobs.sampling.archive import Member, Piece, compressor, write_archive
 from spark_jobs.sampling.design import Design, Plan, plan_clusters, plan_sample, read_design, strata_of
 from spark_jobs.sampling.findings import (
@@ -67,7 +68,7 @@ from spark_jobs.sampling.passes import (
     merge_groups,
 )
 from spark_jobs.sampling.ranks import Cut, Key, cut, draw, make_key, ranks
-from spark_jobs.sampling.scan import Words, scan
+from spark_jobs.sampling.scan import scan
 from spark_jobs.session import spark_session
 
 if TYPE_CHECKING:

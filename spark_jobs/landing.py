@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pymysql.connections import MySQLResult
 from pymysql.cursors import Cursor
 from pymysql.err import MySQLError
@@ -30,7 +28,7 @@ from spark_jobs.feature_ids import Ids, distinct, pack_ids
 from spark_jobs.partitions import read_blocks
 from spark_jobs.staging import Target, target_of
 
-Buffer: TypeAlias = bytes | pa.Buffer
+Buffer: TypeAlias = bytes | memoryview
 
 # The name that LOAD DATA LOCAL gives the server, and that the server must ask for.
 _STREAM_NAME = "deepcvr-stream"
@@ -64,7 +62,7 @@ class Destination:
 class _Collected:
     """What a partition's blocks give beside the long rows: small, and kept until those are sent."""
 
-    rows: list[pa.Buffer] = field(default_factory=list)
+    rows: list[memoryview] = field(default_factory=list)
     rejected: list[bytes] = field(default_factory=list)
     features: dict[bytes, list[Ids]] = field(default_factory=lambda: defaultdict(list))
     num_rows: int = 0
@@ -188,7 +186,8 @@ def land_partitions(destination: Destination, parts: Iterable[tuple[Path, Record
 
 def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKind, partition: Partition) -> None:
     target, collected = target_of(kind), _Collected()
-    exploded = (explode(block, kind) for block in read_blocks(path, partition))
+    partition_number = b"%d" % partition.partition_number
+    exploded = (explode(block, kind, partition_number) for block in read_blocks(path, partition))
     num_structures = connection.load(
         target.structures,
         f"{target.key}, feature_id, feature_value",
@@ -212,20 +211,18 @@ def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKi
     )
 
 
-def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: Partition) -> Iterator[pa.Buffer]:
+def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: Partition) -> Iterator[memoryview]:
     """Give the long rows block by block, and collect what else each block has on the way."""
-    last_column = pa.scalar(b"%d\n" % partition.partition_number)
     for block in exploded:
         yield block.structures
-        if len(block.rows):
-            collected.rows.append(pc.binary_join_element_wise(block.rows, last_column, b"").buffers()[2])
+        collected.rows.append(block.rows)
         collected.rejected.extend(
             _rejected_row(partition, partition.first_line + collected.num_lines + reject.line_number, reject)
             for reject in block.rejected
         )
         for name, ids in block.features.items():
             collected.features[name].append(ids)
-        collected.num_rows += len(block.rows)
+        collected.num_rows += block.num_rows
         collected.num_structures += block.num_structures
         collected.num_lines += block.num_lines
 

@@ -298,8 +298,8 @@ def contents(exploded: Sequence[Exploded]) -> Contents:
     features: set[tuple[bytes, int]] = set()
     num_lines = 0
     for block in exploded:
-        rows += block.rows.to_pylist()
-        structures.append(block.structures.to_pybytes())
+        rows += block.rows.tobytes().split(b"\n")[:-1]
+        structures.append(block.structures.tobytes())
         rejected += [(num_lines + reject.line_number, reject.reason, reject.record) for reject in block.rejected]
         found = [(name, each) for name, ids in block.features.items() for each in ids.tolist()]
         assert len(set(found)) == len(found), "a block names a feature twice"

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from pipeline.settings import RecordKind
 from spark_jobs.partitions import read_range
+from spark_jobs.records import Positions, Words
 from spark_jobs.sampling.ranks import NUM_BINS, Cut, Key, bins, ranks
-from spark_jobs.sampling.scan import Coverage, Mask, Positions, Scan, Words, read_indexes, scan
+from spark_jobs.sampling.scan import Mask, Scan, read_indexes, scan
 
 # A stratum: a label (2 * click_label + conversion_label), or None if all labels are one; and a scene, or None likewise.
 Stratum = tuple[int | None, int | None]
@@ -93,13 +94,12 @@ class FileTally:
         self.list_lengths += other.list_lengths
         self.coverage.update(other.coverage)
 
-    def see(self, found: Scan, eligible: Mask | None = None, coverage: Coverage | None = None) -> None:
+    def see(self, found: Scan, eligible: Mask | None = None) -> None:
         """Add a block.
 
         Args:
             found: what the block holds.
             eligible: which of its good records count; None for all of them.
-            coverage: of those.
         """
         lengths = found.list_length if eligible is None else found.list_length[eligible]
         self.num_lines += found.num_lines
@@ -107,7 +107,7 @@ class FileTally:
         self.num_orphans += len(found.begin) - len(lengths)
         self.num_eligible += len(lengths)
         self.list_lengths += np.bincount(np.minimum(lengths, LONGEST_LIST), minlength=LONGEST_LIST + 1)
-        seen = coverage or found.coverage
+        seen = found.coverage(eligible)
         for name, num_lines in zip(seen.names, seen.num_lines.tolist(), strict=True):
             self.coverage[name] += num_lines
 
@@ -291,11 +291,7 @@ def _eligible(block: bytes, groups: Words, rule: StratumRule, tally: FileTally) 
     """Scan a block of samples and count it; tell which of its good records have their common feature group."""
     found = scan(block, "sample", scenes=rule.scenes)
     eligible = is_member(found.index, groups)
-    if eligible.all():
-        tally.see(found)
-        return found, eligible
-    kept = b"".join(block[begin:end] for begin, end in zip(found.begin[eligible], found.end[eligible], strict=True))
-    tally.see(found, eligible, scan(kept, "sample").coverage)
+    tally.see(found, eligible)
     return found, eligible
 
 

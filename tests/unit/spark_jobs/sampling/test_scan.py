@@ -38,7 +38,8 @@ def assert_agrees(lines: list[bytes], found: Scan, kind: RecordKind) -> None:
         assert found.scene is not None
         assert found.scene.tolist() == [scene_of(record) for _, record in good]
     expected = Counter(name for _, record in good for name in {each.feature_name for each in record.structures})
-    assert dict(zip(found.coverage.names, found.coverage.num_lines.tolist(), strict=True)) == expected
+    coverage = found.coverage()
+    assert dict(zip(coverage.names, coverage.num_lines.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,4 +74,4 @@ def test_lines_at_the_edges_of_the_grammar_are_seen_alone_and_among_others(line:
 def test_a_block_without_lines_holds_nothing() -> None:
     found = scan(b"", "sample", scenes=True)
 
-    assert found.num_lines == len(found.begin) == len(found.coverage.names) == 0
+    assert found.num_lines == len(found.begin) == len(found.coverage().names) == 0
