@@ -38,6 +38,9 @@ _DEFAULTS = {
 # A local master needs no address that others can reach.
 _LOCAL_DEFAULTS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
+# Forks the workers of a local master: see there.
+_DAEMON = "spark_jobs.python_daemon"
+
 # A cluster gives a task four attempts. A local master gives it one unless its name says otherwise: a worker that the
 # system kills for want of memory would end the job.
 _LOCAL_WITHOUT_ATTEMPTS = re.compile(r"local(?:\[(\d+|\*)\])?")
@@ -83,7 +86,7 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkSession:
         conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
         master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
         conf.setMaster(master)
-        for name, value in _defaults(master).items():
+        for name, value in _defaults(master, settings.root).items():
             conf.setIfMissing(name, value)
         # Python takes its own from the environment alone.
         os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
@@ -116,8 +119,11 @@ def _is_local(master: str) -> bool:
     return master.partition("[")[0] == "local"
 
 
-def _defaults(master: str) -> dict[str, str]:
-    return _DEFAULTS | (_LOCAL_DEFAULTS if master.startswith("local") else {})
+def _defaults(master: str, root: Path) -> dict[str, str]:
+    defaults = _DEFAULTS | (_LOCAL_DEFAULTS if master.startswith("local") else {})
+    if _is_local(master):
+        defaults |= {"spark.python.daemon.module": _DAEMON, "spark.executorEnv.PYTHONPATH": str(root)}
+    return defaults
 
 
 def _python(master: str, declared: str | None) -> str:
