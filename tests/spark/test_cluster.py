@@ -234,7 +234,7 @@ def assert_each_partition_landed_once(load: Load) -> None:
 
 def python_workers(pid: int) -> list[int]:
     """The processes below this one in which Spark runs Python tasks."""
-    daemons = [child for child in descendants(pid) if "pyspark.daemon" in command_line(child)]
+    daemons = [child for child in descendants(pid) if "spark_jobs.python_daemon" in command_line(child)]
     return [worker for daemon in daemons for worker in descendants(daemon)]
 
 
