@@ -10,6 +10,11 @@ ifdef MODE
 export DEEPCVR_MODE := $(MODE)
 endif
 
+# dbt 1.7 does not know NO_COLOR (no-color.org), and colours its lines in a log too.
+ifneq ($(NO_COLOR)$(if $(MAKE_TERMOUT),,log),)
+export DBT_USE_COLORS := false
+endif
+
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -28,7 +33,7 @@ run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m extract
 	@$(VENV)/dbt build --target $(DATASET)
 	@cp target/run_results.json target/build_results.json # dbt docs writes its own over them
-	@$(VENV)/dbt docs generate --target $(DATASET)
+	@$(VENV)/dbt --quiet docs generate --target $(DATASET)
 	@$(VENV)/python -m pipeline.summary --run-results target/build_results.json
 
 extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)

@@ -13,13 +13,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedded import apt, programs
 from embedded.processes import folder_size, lock, private_folder, require_free_space
+from pipeline.activity import working
+from pipeline.cli import say
 from pipeline.errors import ServiceError, SettingsError
 
 # Not the environment's own Python, which make finds while the environment is active, and which may be removed here.
@@ -78,15 +83,15 @@ def install_packages(
     if environment.exists() and not (environment / _MARKER).exists():
         raise ServiceError(f"{environment} was not made by make setup: move it elsewhere or remove it")
     require_free_space(environment.parent, room, "the Python packages")
-    with _announced(f"Python packages into {environment.name}") as notes:
+    with _announced(f"Python packages into {environment.name}") as announced:
         if present[:-1] != wanted[:-1] or not (environment / "bin" / "python").exists():
             # Also the case of a run that was killed: half a package looks whole to pip.
             shutil.rmtree(environment, ignore_errors=True)
             _make_environment(environment)
         (environment / _STAMP).unlink(missing_ok=True)
-        _install_requirements(environment, requirements, lock_descriptor)
+        _install_requirements(environment, requirements, lock_descriptor, announced.tell)
         (environment / _STAMP).write_text("\n".join(wanted) + "\n", encoding="utf-8")
-        notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
+        announced.notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
 
 
 def _install_java(embedded_dir: Path) -> None:
@@ -101,32 +106,45 @@ def _install_java(embedded_dir: Path) -> None:
     if programs.find_java(embedded_dir):
         return
     require_free_space(embedded_dir, _ROOM_FOR_PROGRAMS, "Java")
-    with _announced("Java, from the distribution's packages") as notes:
+    with _announced("Java, from the distribution's packages") as announced:
         unpacked = programs.unpack_java(embedded_dir)
-        notes += [f"version {unpacked.version}", f"{unpacked.download_bytes / 1e6:.0f} MB downloaded"]
+        announced.notes += [f"version {unpacked.version}", f"{unpacked.download_bytes / 1e6:.0f} MB downloaded"]
 
 
 def _install_mysql(embedded_dir: Path) -> None:
     if programs.find_mysql_program(embedded_dir):
         return
     require_free_space(embedded_dir, _ROOM_FOR_PROGRAMS, "the MySQL server")
-    with _announced("MySQL server, from the distribution's packages") as notes:
+    with _announced("MySQL server, from the distribution's packages") as announced:
         unpacked = programs.unpack_mysql_program(embedded_dir)
-        notes += [unpacked.program.title, f"{unpacked.download_bytes / 1e6:.0f} MB downloaded", *unpacked.remarks]
+        announced.notes += [
+            unpacked.program.title,
+            f"{unpacked.download_bytes / 1e6:.0f} MB downloaded",
+            *unpacked.remarks,
+        ]
+
+
+@dataclass
+class _Announced:
+    """What is said of a long piece of work.
+
+    Attributes:
+        notes: what came of it.
+        tell: shows what is being done just now.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    tell: Callable[[str], None] = lambda _: None
 
 
 @contextmanager
-def _announced(what: str) -> Iterator[list[str]]:
-    """Print one line: what is being done, and when it is done what came of it and how long it took."""
+def _announced(what: str) -> Iterator[_Announced]:
+    """Show that something is being done, and print one line when it is: what came of it and how long it took."""
     begun = time.monotonic()
-    notes: list[str] = []
-    print(f"{what} ... ", end="", flush=True)
-    try:
-        yield notes
-    except BaseException:
-        print("failed", flush=True)
-        raise
-    print(", ".join([*notes, f"{time.monotonic() - begun:.0f} s"]), flush=True)
+    announced = _Announced()
+    with working(what) as announced.tell:
+        yield announced
+    say(f"{what}: {', '.join([*announced.notes, f'{time.monotonic() - begun:.0f} s'])}")
 
 
 def _interpreter(environment: Path) -> list[str]:
@@ -169,35 +187,67 @@ def _unpack_pip(folder: Path) -> list[Path]:
     return wheels
 
 
-def _install_requirements(environment: Path, requirements: Path, lock_descriptor: int | None) -> None:
-    command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+def _install_requirements(
+    environment: Path, requirements: Path, lock_descriptor: int | None, tell: Callable[[str], None]
+) -> None:
+    command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--progress-bar=off", "--no-input"]
     command += ["--disable-pip-version-check", "--no-warn-script-location", "--requirement", str(requirements)]
     # pip reads a path in the file, that of the project's own adapter, from the folder that it runs in.
-    _run(command, "install the Python packages", lock_descriptor, folder=requirements.parent)
+    purpose = "install the Python packages"
+    _run(command, purpose, lock_descriptor, folder=requirements.parent, tell=lambda line: tell(_shortened(line)))
 
 
-def _run(command: list[str], purpose: str, lock_descriptor: int | None = None, *, folder: Path | None = None) -> None:
+def _shortened(line: str) -> str:
+    """Keep of a line of pip's what tells how far it is; names of hosts and folders are of no use beside the time."""
+    words = line.split()
+    if words[:1] == ["Installing"]:
+        return f"installing {len(words) - 3} packages"
+    if words[:1] == ["Downloading"] and len(words) > 1:
+        return " ".join(["downloading", words[1].rpartition("/")[2], *words[2:]])
+    return ""
+
+
+def _run(
+    command: list[str],
+    purpose: str,
+    lock_descriptor: int | None = None,
+    *,
+    folder: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
     # What would lead pip, or this Python, out of the virtual environment.
     dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    result = subprocess.run(  # noqa: S603 - this Python, or the one that it has made
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        pass_fds=() if lock_descriptor is None else (lock_descriptor,),
-    )
-    if result.returncode != 0:
-        raise ServiceError(f"cannot {purpose}: {_reason(result.stderr, result.stdout)}")
+    printed: deque[str] = deque(maxlen=100)
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
+        subprocess.Popen(  # noqa: S603 - this Python, or the one that it has made
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            errors="replace",
+            pass_fds=() if lock_descriptor is None else (lock_descriptor,),
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                printed.append(line)
+                tell(line)
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait() != 0:
+            complaints.seek(0)
+            raise ServiceError(f"cannot {purpose}: {_reason(complaints.read() or ''.join(printed))}")
 
 
-def _reason(*outputs: str) -> str:
+def _reason(output: str) -> str:
     """Choose the line that names the cause: pip prints its own after a hint or two about it."""
-    lines = [line.strip() for output in outputs for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     if any("Retrying (" in line for line in lines):
         return "the package index does not answer: check the network, and pip's settings (pip config list)"
     errors = [line for line in lines if line.upper().startswith("ERROR")]

@@ -16,6 +16,7 @@ from embedded import mysql_server, s3_server
 from embedded.processes import folder_size, lock, private_folder, write_private
 from embedded.programs import find_mysql_program, work_folder
 from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
+from pipeline.activity import working
 from pipeline.errors import ServiceError, UsageError
 from pipeline.progress import duration, quantity, track
 from pipeline.settings import DataSet, Settings
@@ -56,7 +57,9 @@ def stop_services(settings: Settings, report: Report) -> None:
         (base / "services.json").unlink(missing_ok=True)
         for title, stop in (("S3", s3_server.stop_s3), ("MySQL", mysql_server.stop_mysql)):
             begun = time.monotonic()
-            if stop(base):
+            with working(f"stop {title}"):
+                has_stopped = stop(base)
+            if has_stopped:
                 report(f"{title}: stopped in {duration(time.monotonic() - begun)}")
 
 
@@ -161,16 +164,19 @@ def _start_mysql(base: Path, report: Report) -> None:
         program = find_mysql_program(base)
         if program is None:
             raise ServiceError("there is no MySQL server program: run make setup, or set MYSQL_HOST")
-        server = mysql_server.start_mysql(program, base)
+        with working("start MySQL"):
+            server = mysql_server.start_mysql(program, base)
     else:
-        mysql_server.wait_until_ready(server.base)
+        with working("wait for MySQL"):
+            mysql_server.wait_until_ready(server.base)
     state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
     report(f"MySQL: {server.title} {state}, socket {_short(server.unix_socket)}")
 
 
 def _start_s3(base: Path, report: Report) -> s3_server.S3Server:
     begun = time.monotonic()
-    server = s3_server.start_s3(base)
+    with working("start S3"):
+        server = s3_server.start_s3(base)
     write_private(base / "services.json", s3_server.as_json({"s3": server.services_entry}))
     state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
     report(f"S3: SeaweedFS {state}, {server.endpoint_url}")
@@ -199,7 +205,10 @@ def _generate_into_bucket(
         generate_archive(path, data_set.name, scale=scale, seed=seed)
         size = path.stat().st_size
         metadata = {"scale": f"{scale:g}", "seed": str(seed)}
-        client.upload_file(str(path), settings.source.bucket, key, ExtraArgs={"Metadata": metadata})
+        with working(f"upload {data_set.name}"), track(f"upload {data_set.name}", size, "B") as progress:
+            client.upload_file(
+                str(path), settings.source.bucket, key, ExtraArgs={"Metadata": metadata}, Callback=progress.advance
+            )
     report(
         f"S3: s3://{settings.source.bucket}/{key} generated"
         f" ({quantity(size, 'B')} in {duration(time.monotonic() - begun)})"

@@ -39,7 +39,7 @@ def open_client(settings: Settings) -> Never:
     _require_database(settings)
     program = provide_client(settings)
     arguments = [str(program), *client_arguments(settings.mysql, settings.database)]
-    os.execve(program, arguments, client_environment(settings.mysql))  # noqa: S606 - no shell is what is wanted
+    os.execve(program, arguments, client_environment(settings))  # noqa: S606 - no shell is what is wanted
 
 
 def provide_client(settings: Settings) -> Path:
@@ -68,9 +68,13 @@ def client_arguments(mysql: MysqlSettings, database: str) -> list[str]:
     return [*arguments, "--ssl-verify-server-cert"] if mysql.tls.mode == "verify_identity" else arguments
 
 
-def client_environment(mysql: MysqlSettings) -> dict[str, str]:
+def client_environment(settings: Settings) -> dict[str, str]:
     """Give the client's environment, which its owner alone can read: the caller's, and the password."""
-    return {**os.environ, "MYSQL_PWD": mysql.password}
+    environment = {**os.environ, "MYSQL_PWD": settings.mysql.password}
+    if not os.access(Path.home(), os.W_OK):
+        # It keeps its configuration and history in a home, which a user of a container may not have.
+        environment["HOME"] = str(settings.embedded_dir)
+    return environment
 
 
 def _require_database(settings: Settings) -> None:

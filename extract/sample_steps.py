@@ -14,6 +14,7 @@ from extract.steps import only_run
 from extract.unpack import unpack, unpacked
 from extract.upload import SAMPLE_OF, check_target, find_object, full_settings
 from extract.upload import upload as upload_sample
+from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.errors import ArchiveError, PipelineError, UsageError
 from pipeline.files import make_private_folder
@@ -90,7 +91,8 @@ def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> N
 def _run_step(label: str, name: str, step: Callable[[], str]) -> None:
     begun = time.monotonic()
     try:
-        result = step()
+        with working(name):
+            result = step()
     except PipelineError as error:
         raise type(error)(f"{name}: {error}") from error
     say(f"{label}: {result} ({duration(time.monotonic() - begun)})")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import cast
 
+from pipeline.activity import working
 from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
@@ -79,7 +80,8 @@ def run(settings: Settings, only: str | None = None) -> None:
 def _run_step(settings: Settings, step: Step, label: str) -> None:
     begun = time.monotonic()
     try:
-        result = _task_of(step).run_step(settings, step.parameters)
+        with working(step.name):
+            result = _task_of(step).run_step(settings, step.parameters)
     except PipelineError as error:
         raise type(error)(f"{step.name}: {error}") from error
     say(f"{label}: {result.result} ({duration(time.monotonic() - begun)})")

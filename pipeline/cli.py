@@ -8,12 +8,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.activity import print_line
 from pipeline.errors import PipelineError
 
 
 def say(line: str) -> None:
     """Print one line of the report on standard output, at once even into a pipe."""
-    print(line, flush=True)
+    print_line(line, sys.stdout)
 
 
 def shown(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,12 @@ from typing import Literal, Never, Protocol, TextIO
 
 from tqdm import tqdm
 
+from pipeline.activity import bar_shown
+
 Unit = Literal["B", "rows"]
 
 SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_DRAWINGS = 0.5
 
 
 class Progress(Protocol):
@@ -68,19 +72,49 @@ def track(label: str, total: int | None, unit: Unit, *, stream: TextIO | None = 
     """
     stream = stream or sys.stderr
     if not stream.isatty():
-        yield _Lines(label, total, unit, stream)
+        with bar_shown(lambda: None):
+            yield _Lines(label, total, unit, stream)
         return
-    with tqdm(
-        total=total,
-        desc=f"  {label}",
-        unit=unit if unit == "B" else f" {unit}",
-        unit_scale=True,
-        unit_divisor=1000,
-        file=stream,
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
+    shown: list[tqdm[Never]] = []
+
+    def clear() -> None:
+        for each in shown:
+            each.clear()
+
+    with (
+        bar_shown(clear),
+        tqdm(
+            total=total,
+            desc=f"  {label}",
+            unit=unit if unit == "B" else f" {unit}",
+            unit_scale=True,
+            unit_divisor=1000,
+            file=stream,
+            leave=False,
+            dynamic_ncols=True,
+        ) as bar,
+        _refreshed(bar),
+    ):
+        shown.append(bar)
         yield _Bar(bar)
+
+
+@contextmanager
+def _refreshed(bar: tqdm[Never]) -> Iterator[None]:
+    """Let a bar count the seconds even while nothing advances it."""
+    ended = threading.Event()
+
+    def refresh() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_DRAWINGS):
+            bar.refresh()
+
+    thread = threading.Thread(target=refresh, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def quantity(amount: float, unit: Unit) -> str:

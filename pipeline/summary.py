@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.activity import working
 from pipeline.cli import run_command, say
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect, explained
@@ -85,7 +86,7 @@ def _lines(settings: Settings, connection: MysqlConnection, totals: dict[str, Lo
 
 
 def _count(connection: MysqlConnection, table: str) -> int:
-    with connection.cursor() as cursor:
+    with working(f"count {table}"), connection.cursor() as cursor:
         cursor.execute(f"select count(*) from `{table}`")
         row = cursor.fetchone()
     return int(row[0]) if row else 0

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 
 from pymysql.err import MySQLError
 
+from pipeline.activity import print_line
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.settings import MysqlSettings
@@ -58,7 +59,7 @@ def _watch(settings: MysqlSettings, database: str, ended: threading.Event) -> No
             for number, seconds, state, statement in _held_up(connection, database):
                 if (number, statement) not in told:
                     told.add((number, statement))
-                    print(_line(database, number, seconds, state, statement), file=sys.stderr, flush=True)
+                    print_line(_line(database, number, seconds, state, statement), sys.stderr)
 
 
 def _held_up(connection: MysqlConnection, database: str) -> list[tuple[int, int, str, str]]:

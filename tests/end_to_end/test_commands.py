@@ -96,6 +96,7 @@ def test_make_run_takes_the_archive_to_tested_tables(shell: Shell, project: Path
     printed = succeed(shell, "make run")
 
     assert "no S3 credentials found: using the embedded S3 server with generated data" in printed
+    assert not {"\x1b", "\r"} & set(printed)  # neither colours nor bars in a log
     assert re.search(r"sample +42,300 rows +42,300 of the 42,300 lines of sample_skeleton_train\.csv", printed)
     assert re.search(r"rejected records: 0\n +tests: [1-9]\d* passed, 0 warned, 0 failed\n", printed)
     assert_every_row_is_there(

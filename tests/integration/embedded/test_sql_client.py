@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ask(client: Path, mysql: MysqlSettings, statement: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [client, *client_arguments(mysql, "mysql")],
-        env=client_environment(mysql),
+        env=client_environment(replace(load_settings(environ={}), mysql=mysql)),
         input=statement,
         capture_output=True,
         text=True,

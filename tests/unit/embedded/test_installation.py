@@ -27,7 +27,7 @@ def pip_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (environment / "bin" / "python").symlink_to(sys.executable)
         (environment / installation._MARKER).touch()
 
-    def run(_: Path, requirements: Path, __: int | None) -> None:
+    def run(_: Path, requirements: Path, *__: object) -> None:
         runs.append(requirements.read_text())
 
     monkeypatch.setattr(installation, "_install_requirements", run)
