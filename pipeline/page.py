@@ -32,6 +32,8 @@ INK, FAINT, LINE, FIRST, SECOND = _COLOURS
 # Inches. A phone shows a plot at about its own size, and two small ones side by side.
 SIZE = (4.6, 3.0)
 SMALL_SIZE = (2.2, 1.7)
+# Right of the axes and above them: half a number of the axis.
+_GAP = 0.1
 
 _STYLE = Markup("""
 :root { --ink: #1f2933; --faint: #66727f; --line: #d5dbe1; --paper: #ffffff; --card: #f6f8fa; --first: #0b6e99;
@@ -127,7 +129,12 @@ def _row(kind: str, cells: Sequence[str], num_text_columns: int) -> Markup:
 
 
 def figure(
-    caption: str, draw: Callable[[Axes], None], *, size: tuple[float, float] = SIZE, label: str | None = None
+    caption: str,
+    draw: Callable[[Axes], None],
+    *,
+    size: tuple[float, float] = SIZE,
+    margins: tuple[float, float] | None = None,
+    label: str | None = None,
 ) -> Markup:
     """Draw a plot.
 
@@ -135,15 +142,16 @@ def figure(
         caption: stands above it.
         draw: draws it, in the colours of this module.
         size: in inches.
+        margins: room left of the axes and below them, in inches; by default it is measured, which takes time.
         label: what somebody is told who cannot see it; the caption by default.
     """
     label = label or escape(caption).striptags()
     return Markup("<figure><figcaption>{}</figcaption>{}</figure>\n").format(
-        caption, _inline(_drawn(draw, size), label)
+        caption, _inline(_drawn(draw, size, margins), label)
     )
 
 
-def _drawn(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
+def _drawn(draw: Callable[[Axes], None], size: tuple[float, float], margins: tuple[float, float] | None) -> str:
     colours = dict.fromkeys(
         ("axes.edgecolor", "xtick.color", "ytick.color", "xtick.labelcolor", "ytick.labelcolor"), FAINT
     )
@@ -163,11 +171,17 @@ def _drawn(draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
         "svg.hashsalt": "page",
     }
     with mpl.rc_context(style):
-        drawing = Figure(figsize=size, layout="constrained")
-        draw(drawing.add_subplot())
+        drawing = Figure(figsize=size, layout=None if margins else "constrained")
+        draw(drawing.add_axes(_place(size, margins)) if margins else drawing.add_subplot())
         written = io.StringIO()
         drawing.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return written.getvalue()
+
+
+def _place(size: tuple[float, float], margins: tuple[float, float]) -> tuple[float, float, float, float]:
+    """Where the axes are, in parts of the plot: left, bottom, width and height."""
+    (width, height), (left, bottom) = size, margins
+    return left / width, bottom / height, (width - left - _GAP) / width, (height - bottom - _GAP) / height
 
 
 def _inline(svg: str, label: str) -> Markup:

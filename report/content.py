@@ -341,7 +341,12 @@ def _categories(findings: Findings) -> Iterator[Markup]:
     )
     yield _plots(
         (
-            figure(_title(field), partial(plots.draw_categories, sample=drawn, most=MOST_CATEGORIES), size=_tall(drawn))
+            figure(
+                _title(field),
+                partial(plots.draw_categories, sample=drawn, most=MOST_CATEGORIES),
+                size=_tall(drawn),
+                margins=(0.78, 0.27),
+            )
             for _, field, drawn in few
         ),
         small=True,
@@ -381,7 +386,9 @@ def _lengths(findings: Findings) -> Iterator[Markup]:
         yield paragraph("Only fields that stand more than once in a list, and only lists that have the field.")
         yield _plots(
             (
-                figure(_title(field), partial(plots.draw_field_lengths, sample=drawn), size=SMALL_SIZE)
+                figure(
+                    _title(field), partial(plots.draw_field_lengths, sample=drawn), size=SMALL_SIZE, margins=(0.1, 0.27)
+                )
                 for _, field, drawn in many
             ),
             small=True,
@@ -423,7 +430,7 @@ def _values(findings: Findings) -> Iterator[Markup]:
     )
     yield _plots(
         (
-            figure(_title(field), partial(plots.draw_values, sample=drawn), size=SMALL_SIZE)
+            figure(_title(field), partial(plots.draw_values, sample=drawn), size=SMALL_SIZE, margins=(0.5, 0.27))
             for _, field, drawn in varying
         ),
         small=True,
@@ -462,6 +469,7 @@ def _rank_plot(side: Side, field: Field, sample: SideSample) -> Markup:
         Markup("{}<br><span class=faint>{}</span>").format(_title(field), half),
         partial(plots.draw_ranks, ranks=ranks, num_features=field.num_features, lowest=0.5 / max(1, sample.num_all)),
         size=SMALL_SIZE,
+        margins=(0.62, 0.27),
         label=f"{field.feature_name}: share of the {_ROWS[side]} that have a feature, by its rank",
     )
 

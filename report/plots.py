@@ -77,7 +77,8 @@ def _draw_histogram(axes: Axes, numbers: npt.NDArray[np.int64], weights: npt.NDA
     width = (last - first) // _MOST_BARS + 1
     edges = np.arange(first, last + 2 * width, width) - 0.5
     heights, _ = np.histogram(numbers, bins=edges, weights=shares)
-    axes.bar(edges[:-1], heights, width * 0.92, align="edge", color=FIRST, linewidth=0)
+    axes.stairs(heights, edges, fill=True, color=FIRST)
+    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: count(number)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
@@ -118,7 +119,8 @@ def draw_values(axes: Axes, sample: FieldSample) -> None:
     first = min(0.0, float(sample.values[0]))
     edges = np.linspace(first, max(float(last), first + 1e-9) * (1 + 1e-9), _BARS_OF_VALUES + 1)
     heights, _ = np.histogram(sample.values, bins=edges, weights=shares)
-    axes.bar(edges[:-1], heights, np.diff(edges) * 0.92, align="edge", color=FIRST, linewidth=0)
+    axes.stairs(heights, edges, fill=True, color=FIRST)
+    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
