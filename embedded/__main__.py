@@ -10,7 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli import run_command, say
+from pipeline.cli import (
+    DATA_SET_ENVIRONMENT,
+    SERVER_ENVIRONMENT,
+    add_verbose,
+    command_parser,
+    run_command,
+    say,
+)
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -29,14 +36,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: _run(given), verbose="--verbose" in given)
 
 
+_DESCRIPTION = """\
+The embedded services: a real MySQL server and a real S3 server with generated data, for a machine that has neither.
+
+They run as you, in .embedded, until `down`. MySQL listens on a socket there, S3 on 127.0.0.1. Where the environment
+names a server or a store of yours, that is used and none is started in its place.
+"""
+
+_EXAMPLES = """\
+  python -m embedded up                          start what the settings call for (make up)
+  python -m embedded status                      what runs, what is staged, built and tested, what is next (make status)
+  python -m embedded status --json | jq          the same for programs
+  python -m embedded sql                         mycli on the database (make sql)
+  MODE=production DATASET=test python -m embedded sql <query.sql
+  python -m embedded fill --scale 0.01 --force   ten times as much generated data
+  python -m embedded generate --dataset train --output train.tar.gz --seed 7
+  python -m embedded COMMAND --help              the options of a command
+"""
+
+_ENVIRONMENT = f"""\
+{DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}\
+  AWS_*                                          an S3 store of yours, as boto3 finds it
+"""
+
+
 def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--verbose", action="store_true", help="show where an error was raised")
-    parser = argparse.ArgumentParser(prog="python -m embedded", description="The embedded services.", parents=[common])
+    add_verbose(common)
+    parser = command_parser("python -m embedded", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, text in (
         ("up", "start what the settings call for: MySQL, and S3 filled with generated data"),
-        ("down", "stop what runs"),
+        ("down", "stop what runs; its data stays"),
         ("sql", "open mycli on the database of DATASET and MODE; statements may come through a pipe"),
         ("status", "say what runs, and what is downloaded, unpacked, staged, built and tested"),
     ):

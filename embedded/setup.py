@@ -10,6 +10,21 @@ import sys
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 
+_DESCRIPTION = """\
+Provide what this machine lacks, without root: .venv with the packages of requirements.txt, and in .embedded Java and
+a MySQL server from the distribution's own packages. What is there already is used, and nothing is printed.
+"""
+
+_EXAMPLES = """\
+  python3 -m embedded.setup                      what every target of make does first (make setup)
+  python3.12 -m embedded.setup                   with another Python, 3.11 to 3.13 (make setup PYTHON=python3.12)
+"""
+
+_ENVIRONMENT = """\
+  MYSQL_HOST                                     where it is set, no MySQL server is provided
+  JAVA_HOME                                      a Java 17 or later to use
+"""
+
 
 def main() -> int:
     """Set up what is missing; silent where nothing is. The exit code is 0, or 1 or 2 after an error."""
@@ -17,9 +32,10 @@ def main() -> int:
         sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
         return 2
     from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
-    from pipeline.cli import run_command  # noqa: PLC0415
+    from pipeline.cli import command_parser, run_command  # noqa: PLC0415
 
-    return run_command(installation.install, verbose="--verbose" in sys.argv[1:], is_private=False)
+    parser = command_parser("python3 -m embedded.setup", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
+    return run_command(installation.install, verbose=parser.parse_args().verbose, is_private=False)
 
 
 def version_advice(version: "tuple[int, ...]") -> str:

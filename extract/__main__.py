@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Never
 
-from pipeline.cli import run_command
+from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, run_command
 
 _DESCRIPTION = """\
 Bring one data set from its archive in S3 into the staging tables: download, unpack, explode.
@@ -15,26 +15,18 @@ pipeline.yml declares the steps, the bucket and the folders. Each step is skippe
 goes on from where it was when it was stopped, so the same command may be run again at any time.
 """
 
-_EPILOG = """\
-examples:
+_EXAMPLES = """\
   python -m extract                              the train data set in development mode
   python -m extract --dataset test               the test data set
   python -m extract --mode production            the full archives; needs credentials for the bucket
   python -m extract --force                      download, unpack and load again, whatever is there
   python -m extract --step download              one step only
   python -m extract --check                      are the settings and credentials there? exit code 0 or 2
+"""
 
-environment (an option goes before it):
-  DATASET, MODE or DEEPCVR_MODE, FORCE=1         as the options
-  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_ENDPOINT_URL
-                                                 the S3 store, as boto3 finds it; with none of them, development
-                                                 mode reads generated data from the embedded one (make up)
-  MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD
-                                                 the MySQL server; the embedded one by default
-  MYSQL_SSL_MODE, MYSQL_SSL_CA                   TLS to it, as to MySQL's own clients; preferred by default
+_ENVIRONMENT = f"""\
+{RUN_ENVIRONMENT}{SERVER_ENVIRONMENT}\
   SPARK_MASTER                                   the Spark master; local[*] by default
-
-exit codes: 0 done; 1 a step failed; 2 a mistake in the call or the settings; 130 or 143 interrupted
 """
 
 
@@ -66,18 +58,15 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m extract",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "python -m extract",
+        _DESCRIPTION,
+        examples=_EXAMPLES,
+        environment=_ENVIRONMENT,
+        exit_codes="0 done; 1 a step failed; 2 a mistake in the call or the settings; 130 or 143 interrupted",
     )
-    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
-    parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
-    parser.add_argument("--force", action="store_true", help="do every step again, whatever is there")
+    add_run_options(parser)
     parser.add_argument("--step", metavar="NAME", help="run only this step")
-    parser.add_argument("--check", action="store_true", help="check the settings and the source, and do nothing")
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     return parser
 
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from pipeline.cli import run_command
+from pipeline.cli import add_run_options, command_parser, run_command
 
 _DESCRIPTION = """\
 Draw a sample of a data set that stands for the whole of it: its archive is downloaded and unpacked, Spark counts and
@@ -15,9 +15,7 @@ data/<mode>/sample/<dataset>. The same source, parameters and seed give the same
 
 Every common feature group that a drawn sample refers to is there, and no other, so that the pipeline and its tests run
 on the sample as on the whole. No database is needed.
-"""
 
-_EPILOG = """\
 margin of error: half the width of the interval of a rate
   --margin 5%                  5 % of the click-through rate itself (relative)
   --margin 0.002               0.2 percentage points (absolute)
@@ -33,19 +31,20 @@ strata: what the sample holds in proportion
   --minimum 30                 at least 30 of each stratum, or all of it; its weight in the manifest sets that right
   --allocation neyman          more of the strata whose lists differ more in length; weights in the manifest
   --clusters 1                 whole common feature groups instead, without strata; the report has the design effect
+"""
 
-examples:
+_EXAMPLES = """\
   python -m extract.sample                                    5 % of the click-through rate at 95 % confidence
   python -m extract.sample --margin 2% --confidence 99% --seed 7
   python -m extract.sample --mode production --upload         from the full archive into development/ of the bucket
   make sample DATASET=test MARGIN=10% UPLOAD=1                the same by make; names of options in capital letters
+"""
 
-environment (an option goes before it; what neither says is under sample in pipeline.yml):
+_ENVIRONMENT = """\
   DATASET, MODE or DEEPCVR_MODE, MARGIN, CONFIDENCE, SEED, STRATA, ALLOCATION, MINIMUM, CLUSTERS=1, UPLOAD=1
   FORCE=1                      draw again, and replace whatever archive is in development/
   AWS_*, SPARK_MASTER          as for python -m extract
-
-exit codes: 0 done; 1 failed; 2 a mistake in the call or the settings; 130 or 143 interrupted
+  what neither says            is under sample in pipeline.yml
 """
 
 
@@ -80,15 +79,15 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m extract.sample",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "python -m extract.sample",
+        _DESCRIPTION,
+        examples=_EXAMPLES,
+        environment=_ENVIRONMENT,
+        exit_codes="0 done; 1 failed; 2 a mistake in the call or the settings; 130 or 143 interrupted",
     )
-    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
-    parser.add_argument("--mode", metavar="MODE", help="development (default) or production: what to draw from")
-    parser.add_argument("--margin", help="the margin of error of each rate, see below")
+    add_run_options(parser)
+    parser.add_argument("--margin", help="the margin of error of each rate, see above")
     parser.add_argument("--confidence", metavar="SHARE", help="of the intervals, such as 95%% or 0.95")
     parser.add_argument("--seed", metavar="N", help="a whole number; another seed gives another sample")
     parser.add_argument("--strata", metavar="NAMES", help="labels, scene, labels,scene or none")
@@ -98,9 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--upload", action="store_true", help="put the sample into the development prefix of the bucket"
     )
-    parser.add_argument("--force", action="store_true", help="draw and upload whatever is there")
-    parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     return parser
 
 

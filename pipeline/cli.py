@@ -1,7 +1,8 @@
-"""How every command of the project reports and ends."""
+"""How every command of the project is called, reports and ends. Standard library only: set-up is one of them."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
@@ -10,6 +11,24 @@ from pathlib import Path
 
 from pipeline.activity import print_line
 from pipeline.errors import PipelineError
+
+# What the environment says to every command that works on a data set; `--help` shows it.
+RUN_ENVIRONMENT = """\
+  DATASET, MODE or DEEPCVR_MODE, FORCE=1         as the options
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_ENDPOINT_URL
+                                                 the S3 store, as boto3 finds it; with none of them, development
+                                                 mode reads generated data from the embedded one (make up)
+"""
+SERVER_ENVIRONMENT = """\
+  MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD
+                                                 the MySQL server; the embedded one by default
+  MYSQL_SSL_MODE, MYSQL_SSL_CA                   TLS to it, as to MySQL's own clients; preferred by default
+"""
+EXIT_CODES = "0 done; 1 failed; 2 a mistake in the call or the settings; 130 interrupted"
+DATA_SET_ENVIRONMENT = """\
+  DATASET                                        train (default) or test, or another that pipeline.yml has
+  MODE or DEEPCVR_MODE                           development (default) or production
+"""
 
 
 def say(line: str) -> None:
@@ -21,6 +40,42 @@ def shown(path: Path) -> str:
     """Give a path as a person sees it from where they are."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def command_parser(
+    program: str, description: str, *, examples: str, environment: str = "", exit_codes: str = EXIT_CODES
+) -> argparse.ArgumentParser:
+    """Make the parser of a command, whose `--help` teaches it, with the option `--verbose`.
+
+    Args:
+        program: how the command is called, such as `python -m extract`.
+        description: what it does, in whole lines.
+        examples: lines of calls, each with what it does.
+        environment: lines of variables, each with what it says; none where the command heeds none.
+        exit_codes: what each of them means.
+    """
+    settings = f"\nenvironment (an option goes before it):\n{environment}" if environment else ""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=f"examples:\n{examples}{settings}\nexit codes: {exit_codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_verbose(parser)
+    return parser
+
+
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option `--verbose`."""
+    parser.add_argument("--verbose", action="store_true", help="show where an error was raised")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options of a run: the data set, the mode, whether to begin anew, and whether only to check."""
+    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
+    parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
+    parser.add_argument("--force", action="store_true", help="do everything again, whatever is there")
+    parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
 
 
 def run_command(command: Callable[[], None], *, verbose: bool, is_private: bool = True) -> int:

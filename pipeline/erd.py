@@ -5,7 +5,6 @@ A table's contract is what the database gets, and the dbt test `contract_is_enfo
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from pipeline.cli import run_command, say
+from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import UsageError
 
 _FOREIGN_KEY = re.compile(r"(\w+) \((\w+)\)")
@@ -267,8 +266,11 @@ def _n(number: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the tables and give the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.erd", description=__doc__)
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    parser = command_parser(
+        "python -m pipeline.erd",
+        "Draw the tables of the normal form, from what dbt knows of their contracts.",
+        examples="  dbt parse && python -m pipeline.erd            after a change of a contract (make erd)\n",
+    )
     parser.add_argument(
         "--manifest",
         type=Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.activity import working
-from pipeline.cli import run_command, say
+from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parser, run_command, say
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import LoadTotals, current_partitions, file_totals
@@ -22,6 +21,11 @@ _TABLES: dict[RecordKind, tuple[str | None, str]] = {
     "sample": ("sample", "sample_feature"),
     "common_feature": (None, "common_feature_group"),
 }
+
+_EXAMPLES = """\
+  python -m pipeline.summary                     after dbt build or dbt test
+  DATASET=test python -m pipeline.summary        of the test data set
+"""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,12 @@ def _tests(run_results: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the summary and give the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.summary", description=__doc__)
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    parser = command_parser(
+        "python -m pipeline.summary",
+        "Compare what a run has built with what its source holds, and count its tests.",
+        examples=_EXAMPLES,
+        environment=f"{DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}",
+    )
     parser.add_argument(
         "--run-results",
         type=Path,
