@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.files import disk_errors, make_private_folder, open_private
 from pipeline.progress import duration, quantity
@@ -31,26 +32,31 @@ def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -
         PipelineError: the page cannot be written there.
     """
     begun = time.monotonic()
-    findings = _find(settings, num_rows)
+    with working("read") as tell:
+        findings = _find(settings, num_rows, tell)
     num_structures = sum(side.num_structures for side in findings.sides.values())
     say(
         f"[1/2] read {settings.database}: {findings.counts.num_samples:,} impressions, {num_structures:,} structures"
         f" looked at ({duration(time.monotonic() - begun)})"
     )
     begun = time.monotonic()
-    content = render(settings, findings, datetime.now(UTC)).encode()
+    with working("page"):
+        content = render(settings, findings, datetime.now(UTC)).encode()
     _write(path, content)
     say(f"[2/2] page: {shown(path)}, {quantity(len(content), 'B')} ({duration(time.monotonic() - begun)})")
 
 
-def _find(settings: Settings, num_rows: Mapping[Side, int]) -> Findings:
+def _find(settings: Settings, num_rows: Mapping[Side, int], tell: Callable[[str], None]) -> Findings:
     """Count and draw at once: the one keeps the server busy, the other this process."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         files = pool.submit(count_files, settings)
         is_generated = pool.submit(lambda: settings.mode == "development" and not is_configured())
         with built_tables(settings) as connection:
+            tell("labels, lists, groups and features")
             counts = read_counts(connection, settings)
+            tell("the structures of some impressions and groups")
             sides = draw_sides(connection, settings, counts, num_rows)
+        tell("every row of every table")
         return Findings(counts, files.result(), sides, is_generated.result())
 
 

@@ -64,7 +64,7 @@ def test_two_plots_on_a_page_share_no_identifier() -> None:
 
 
 def test_a_name_with_dollars_is_no_formula() -> None:
-    assert "$x_1$ $" in figure("A plot", draw_bar("$x_1$ $"))
+    assert ">$x_1$<" in figure("A plot", draw_bar("$x_1$"))
 
 
 def test_a_plot_can_be_heard() -> None:
