@@ -196,11 +196,17 @@ def built_tables(settings: Settings) -> Iterator[MysqlConnection]:
                 raise
             missing = "what it is made of any more" if code == _INVALID_VIEW else "a table any more"
     if missing:
-        command = "dbt run" if settings.data_set.name == "train" else f"dbt run --target {settings.data_set.name}"
-        raise DatabaseError(
-            f"{settings.database} has no {missing}: run {command}, after make extract"
-            f" DATASET={settings.data_set.name} where nothing is staged yet"
-        )
+        raise DatabaseError(f"{settings.database} has no {missing}: {_how_to_build(settings)}")
+
+
+def _how_to_build(settings: Settings) -> str:
+    mode = "" if settings.mode == "development" else f" MODE={settings.mode}"
+    variable = "" if settings.mode == "development" else f"DEEPCVR_MODE={settings.mode} "
+    target = settings.data_set.name
+    return (
+        f"make run DATASET={target}{mode} builds the tables; where the data is staged already,"
+        f" {variable}dbt run --target {target} is enough"
+    )
 
 
 def _missing(connection: MysqlConnection, database: str) -> str | None:

@@ -226,12 +226,17 @@ def without(built: Built, relation: str) -> Iterator[None]:
 def test_tables_that_are_not_built_are_told_in_one_line(built: Built) -> None:
     nothing = replace(built.settings, database="deepcvr_nothing")
     with (
-        pytest.raises(DatabaseError, match=r"^deepcvr_nothing has no table or view sample: run dbt run, after make"),
+        pytest.raises(
+            DatabaseError,
+            match=r"^deepcvr_nothing has no table or view sample: make run DATASET=train MODE=production builds",
+        ),
         built_tables(nothing),
     ):
         pass
     test = replace(built.settings, database="deepcvr_nothing", data_set=built.settings.data_sets["test"])
-    with pytest.raises(DatabaseError, match="run dbt run --target test, after make extract DATASET=test"):
+    with pytest.raises(
+        DatabaseError, match="where the data is staged already, DEEPCVR_MODE=production dbt run --target test is"
+    ):
         count_files(test)
 
 
@@ -240,7 +245,7 @@ def test_a_table_that_goes_away_meanwhile_is_told_in_one_line(built: Built) -> N
         early.ping()
         with (
             without(built, "sample"),
-            pytest.raises(DatabaseError, match=r"^deepcvr_train has no .* any more: run dbt run"),
+            pytest.raises(DatabaseError, match=r"^deepcvr_train has no .* any more: make run"),
             built_tables_unchecked(built) as connection,
         ):
             read_counts(connection, built.settings)
