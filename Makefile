@@ -69,7 +69,7 @@ report: setup ## write a page about the built tables: labels, fields, groups, va
 
 docs: setup ## build dbt's documentation and serve it until Ctrl-C
 	@$(VENV)/python -m embedded up
-	@$(VENV)/dbt docs generate --target $(DATASET)
+	@$(VENV)/dbt --quiet docs generate --target $(DATASET)
 	@$(VENV)/dbt docs serve
 
 erd: setup ## draw the four tables anew, after a change of their contracts

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from embedded import mysql_server, s3_server
 from embedded.processes import folder_size, lock, private_folder, write_private
 from embedded.programs import find_mysql_program, work_folder
+from embedded.source_data.facts import DATA_SETS
 from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
 from pipeline.activity import working
 from pipeline.errors import ServiceError, UsageError
@@ -191,7 +192,11 @@ def _fill(
     if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
         client.create_bucket(Bucket=bucket)
     for data_set in settings.data_sets.values():
-        if force or _stored_scale(client, settings, data_set) is None:
+        is_there = _stored_scale(client, settings, data_set) is not None
+        if data_set.name not in DATA_SETS:
+            if not is_there:
+                report(f"S3: s3://{bucket}/{settings.source.prefix}/{data_set.archive} is not there, nor generated")
+        elif force or not is_there:
             _generate_into_bucket(client, settings, data_set, report, scale=scale, seed=seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_second_up_finds_everything_running(settings: Settings) -> None:
     assert len(second) == 3
     assert " running, socket " in second[0]
     assert " running, http://127.0.0.1:" in second[1]
+
+
+def test_a_data_set_that_nothing_generates_is_named_and_keeps_no_other_from_being_there(settings: Settings) -> None:
+    more = {**settings.data_sets, "other": replace(settings.data_sets["train"], name="other", archive="other.tar.gz")}
+    lines = run_up(replace(settings, data_sets=more))
+
+    assert "S3: s3://deepcvr-data/development/other.tar.gz is not there, nor generated" in lines
+    assert lines[-1] == "S3: generated data (0.1 % of Ali-CCP)"
 
 
 def test_status_tells_what_runs(settings: Settings) -> None:
