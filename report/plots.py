@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _TAIL = 0.001
 _MOST_BARS = 60
 _BARS_OF_VALUES = 48
+# A distribution narrower than this, as a part of its values, is one value.
+_LEAST_SPAN = 1e-6
 _BARS_OF_GROUP_SIZES = 28
 
 
@@ -115,10 +117,12 @@ def draw_categories(axes: Axes, sample: FieldSample, *, most: int) -> None:
 def draw_values(axes: Axes, sample: FieldSample) -> None:
     """Draw how often the values of a field occur; the few largest are left out."""
     shares = sample.value_counts / sample.value_counts.sum()
-    last = sample.values[np.searchsorted(np.cumsum(shares), 1 - _TAIL).clip(max=len(shares) - 1)]
+    last = float(sample.values[np.searchsorted(np.cumsum(shares), 1 - _TAIL).clip(max=len(shares) - 1)])
     first = min(0.0, float(sample.values[0]))
-    edges = np.linspace(first, max(float(last), first + 1e-9) * (1 + 1e-9), _BARS_OF_VALUES + 1)
-    heights, _ = np.histogram(sample.values, bins=edges, weights=shares)
+    if last - first < _LEAST_SPAN * max(abs(first), abs(last), _LEAST_SPAN):
+        last = first + max(1.0, abs(first))
+    kept = sample.values <= last
+    heights, edges = np.histogram(sample.values[kept], _BARS_OF_VALUES, (first, last), weights=shares[kept])
     axes.stairs(heights, edges, fill=True, color=FIRST)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(4))
