@@ -5,7 +5,7 @@ PYTHON ?= python3
 
 # Settings of a run, on the command line or in the environment: make extract DATASET=test MODE=production FORCE=1
 DATASET ?= train
-export DATASET FORCE MARGIN CONFIDENCE SEED STRATA ALLOCATION MINIMUM CLUSTERS UPLOAD
+export DATASET FORCE MARGIN CONFIDENCE SEED STRATA ALLOCATION MINIMUM CLUSTERS UPLOAD OUTPUT
 ifdef MODE
 export DEEPCVR_MODE := $(MODE)
 endif
@@ -19,7 +19,7 @@ VENV := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run extract sample test soak lint format report docs erd up down status sql bench clean
+.PHONY: help setup run extract export sample test soak lint format report docs erd up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ extract: setup ## download, unpack and explode into staging (DATASET=train|test 
 	@$(VENV)/python -m extract --check
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
+
+export: setup ## write the built tables as Parquet (DATASET MODE OUTPUT=folder)
+	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m export
 
 sample: setup ## draw a development sample (DATASET MARGIN=5% CONFIDENCE=95% SEED=1 UPLOAD=1 FORCE=1)
 	@$(VENV)/python -m extract.sample --check

@@ -118,6 +118,7 @@ class Settings:
 
     Attributes:
         sample_folder: where `make sample` puts what it draws.
+        export_folder: where `make export` puts what it writes.
         sample: the parameters of `make sample`.
         spark_master: the Spark master; None leaves it to Spark's own configuration, and to `local[*]` after that.
     """
@@ -132,6 +133,7 @@ class Settings:
     archives_folder: Path
     unpacked_folder: Path
     sample_folder: Path
+    export_folder: Path
     steps: tuple[Step, ...]
     sample: Mapping[str, Any]
     spark_master: str | None
@@ -222,6 +224,7 @@ def load_settings(
         archives_folder=root / _filled(folders, "folders", "archives", names),
         unpacked_folder=root / _filled(folders, "folders", "unpacked", names),
         sample_folder=root / _filled(folders, "folders", "samples", names),
+        export_folder=root / _filled(folders, "folders", "exports", names),
         steps=_steps(declared.get("extract")),
         sample=_sample(_section(declared, "sample")),
         spark_master=environ.get("SPARK_MASTER") or None,

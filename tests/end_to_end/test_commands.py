@@ -16,6 +16,7 @@ from typing import Any
 
 import pymysql
 import pytest
+from pyarrow import parquet
 from pymysql.cursors import SSCursor
 
 from pipeline.settings import MysqlSettings
@@ -105,6 +106,19 @@ def test_make_run_takes_the_archive_to_tested_tables(shell: Shell, project: Path
     catalog, manifest = project / "target" / "catalog.json", project / "target" / "manifest.json"
     assert catalog.stat().st_size > 10_000
     assert manifest.stat().st_size > 100_000
+
+
+def test_make_export_writes_every_sample_and_group(shell: Shell, project: Path) -> None:
+    succeed(shell, "make up")
+    printed = succeed(shell, "make export")
+
+    folder = project / "data" / "development" / "export" / "train"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert "export of train: 42,300 samples with " in printed
+    assert manifest["sample"]["rows"] == parquet.read_table(folder / "sample").num_rows == 42_300
+    for side, table in (("sample", "sample_feature"), ("common_feature_group", "common_feature_group")):
+        counted = stream(embedded(project), "deepcvr_development_train", f"select count(*) from {table}")
+        assert list(counted) == [(manifest[side]["features"],)]
 
 
 def test_the_publishers_own_line_is_in_the_tables_value_by_value(shell: Shell, project: Path) -> None:

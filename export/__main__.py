@@ -1,0 +1,106 @@
+"""`python -m export`: write the built tables as Parquet."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pipeline.cli import run_command
+from pipeline.errors import PipelineError, UsageError
+
+_DESCRIPTION = """\
+Write the four tables of one data set as Parquet, in the form that models are trained on: one row per sample with its
+labels, the index of its common feature group, and two lists for each field, ids and values. The common feature groups
+are written once each, by their index. Nothing is dropped, and values are the text that the tables hold.
+
+The tables must have been built (make run, or make extract and dbt run). They are read as of one moment: while the
+export runs, dbt waits to replace them. Memory does not grow with the data.
+"""
+
+_EPILOG = """\
+what is written, to data/<mode>/export/<dataset>:
+  sample/part-*.parquet                  sample_id, click_label, conversion_label, common_feature_index, and for
+                                         field 210, say, ids_210 and values_210; an empty list where a sample has none
+  common_feature_group/part-*.parquet    common_feature_index, and the lists of the fields of the common groups
+  manifest.json                          the fields, the counts, and what was exported when
+
+The folder is whole or not there: files are written beside it, and it gets its name at the end, in place of an older
+export. The same command after a kill begins again. docs/export.md shows how pandas, polars, PyTorch and Spark read it.
+
+examples:
+  python -m export                                 the train data set in development mode
+  python -m export --dataset test
+  python -m export --mode production --output /mnt/big/train
+  make export DATASET=test OUTPUT=/mnt/big/test    the same by make; names of options in capital letters
+
+environment (an option goes before it):
+  DATASET, MODE or DEEPCVR_MODE, OUTPUT            as the options
+  MYSQL_*                                          the server, as for python -m extract
+
+exit codes: 0 done; 1 failed; 2 a mistake in the call or the settings; 130 interrupted
+"""
+
+
+class ExportInterruptedError(PipelineError):
+    """The export was ended from outside."""
+
+    exit_code = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program; the process's own by default.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return run_command(lambda: _run(options), verbose=options.verbose)
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Here and not above: --help needs none of it.
+    from export.job import export  # noqa: PLC0415
+    from pipeline.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(mode=options.mode, data_set=options.dataset)
+    output = options.output or os.environ.get("OUTPUT")
+    folder = Path(output).absolute() if output else settings.export_folder
+    if not folder.name:
+        raise UsageError(f"OUTPUT is {output!r}: name a folder that is not there")
+    try:
+        export(settings, folder, options.connections)
+    except KeyboardInterrupt:
+        raise ExportInterruptedError("interrupted: nothing was replaced; the same command begins again") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
+    parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
+    parser.add_argument("--output", metavar="FOLDER", help="where to write it; an older export there is replaced")
+    parser.add_argument(
+        "--connections",
+        metavar="N",
+        type=int,
+        choices=range(1, 17),
+        default=min(4, os.cpu_count() or 1),
+        help="how many connections read at the same time (default: one per core, at most 4)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

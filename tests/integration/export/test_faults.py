@@ -1,0 +1,201 @@
+"""An export is whole, or it is not there; and it is of one build."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from export import __main__ as command
+from export import job
+from export.job import export
+from export.reading import open_readers
+from pipeline.errors import DatabaseError, PipelineError, UsageError
+from pipeline.files import hold_lock
+from pipeline.mysql import connect
+from tests.integration.export.conftest import DATABASE, Tables
+from tests.integration.export.test_round_trip import assert_the_tables_are_there, read_manifest
+
+# Ends an export by SIGKILL at the n-th call of a function.
+KILLED = """
+import os, pickle, signal, sys
+from pathlib import Path
+from export import job
+
+owner, name, call = {
+    "first part": (job.pq.ParquetWriter, "write_table", 1),
+    "last part": (job.pq.ParquetWriter, "write_table", 2),
+    "manifest": (job, "write_json", 1),
+    "first rename": (Path, "rename", 1),
+    "second rename": (Path, "rename", 2),
+}[sys.argv[1]]
+real, calls = getattr(owner, name), []
+
+def die(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == call:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **kwargs)
+
+setattr(owner, name, die)
+job.export(pickle.load(sys.stdin.buffer), Path(sys.argv[2]), 2)
+"""
+
+
+def kill_at(moment: str, tables: Tables, folder: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, moment, str(folder)],
+        input=pickle.dumps(tables.settings),
+        env=os.environ | {"PYTHONPATH": str(tables.settings.root)},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("moment", ["first part", "last part", "manifest", "first rename"])
+def test_a_killed_export_leaves_nothing_that_looks_whole_and_the_next_one_succeeds(
+    tables: Tables, tmp_path: Path, moment: str
+) -> None:
+    kill_at(moment, tables, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+    export(tables.settings, tmp_path / "out", 2)
+    assert_the_tables_are_there(tables, tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.lock"}
+
+
+def test_a_killed_export_costs_no_older_one(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    export(tables.settings, folder, 1)
+    kill_at("manifest", tables, folder)
+    assert_the_tables_are_there(tables, folder)
+
+    # Between the two renames neither has the name; the next run puts the old one back before it begins.
+    kill_at("second rename", tables, folder)
+    assert not folder.exists()
+    monkeypatch.setattr(job, "open_readers", lambda *_: (_ for _ in ()).throw(DatabaseError("gone")))
+    with pytest.raises(DatabaseError, match="gone"):
+        export(tables.settings, folder, 1)
+    assert_the_tables_are_there(tables, folder)
+
+
+def test_an_interrupt_replaces_nothing(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    previous = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("pipeline.settings.load_settings", lambda **_: tables.settings)
+    monkeypatch.setattr(job, "write_json", interrupt)
+    try:
+        assert command.main(["--output", str(tmp_path / "out")]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+    assert "nothing was replaced; the same command begins again" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_dbt_cannot_replace_a_table_while_it_is_read(tables: Tables) -> None:
+    with (
+        open_readers(tables.settings, 1),
+        closing(connect(tables.settings.mysql, database=DATABASE)) as other,
+        other.cursor() as cursor,
+    ):
+        cursor.execute("set session lock_wait_timeout = 1")
+        for table in ("sample", "feature", "sample_feature", "common_feature_group"):
+            with pytest.raises(pymysql.err.OperationalError, match="Lock wait timeout"):
+                cursor.execute(f"rename table `{table}` to swapped")
+
+
+@pytest.mark.parametrize("parent", ["sample", "feature"])
+def test_tables_of_two_builds_are_refused(tables: Tables, tmp_path: Path, parent: str) -> None:
+    """As dbt leaves them between the swap of a parent and that of its children."""
+    tables.query(f"create table {parent}__next like `{parent}`")
+    tables.query(f"insert into {parent}__next select * from `{parent}`")
+    tables.query(f"rename table `{parent}` to {parent}__old_1, {parent}__next to `{parent}`")
+    try:
+        with pytest.raises(DatabaseError, match=rf"and {parent} of {DATABASE} are of two builds.*run dbt run"):
+            export(tables.settings, tmp_path / "out", 1)
+    finally:
+        tables.query(f"rename table `{parent}` to {parent}__next, {parent}__old_1 to `{parent}`")
+        tables.query(f"drop table {parent}__next")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_that_is_changed_meanwhile_is_exported_as_it_was(tables: Tables, tmp_path: Path) -> None:
+    change = "update sample_feature set feature_value = %s where sample_id = 4294967295 and feature_id = 0"
+
+    def say(_line: str) -> None:
+        tables.query(change, ["9.99"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "say", say)
+        export(tables.settings, tmp_path / "out", 2)
+    tables.query(change, ["0.10"])
+
+    assert_the_tables_are_there(tables, tmp_path / "out")
+
+
+def test_a_folder_with_something_else_is_left_alone(tables: Tables, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    (tmp_path / "manifest.json").write_text("{}")
+    for folder in (tmp_path / "thesis", tmp_path / "manifest.json", tmp_path):
+        with pytest.raises(UsageError, match="holds something else than an export"):
+            export(tables.settings, folder, 1)
+
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+
+
+def test_two_exports_into_one_folder_take_turns(tables: Tables, tmp_path: Path) -> None:
+    with (
+        hold_lock(tmp_path / ".out.lock", "the other"),
+        pytest.raises(PipelineError, match=r"another make export is writing to .*out \(process \d+\)"),
+    ):
+        export(tables.settings, tmp_path / "out", 1)
+
+
+def test_tables_that_were_not_built_are_named(tables: Tables, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="no_such has no table common_feature_group: run make extract DATASET=test"):
+        export(replace(tables.settings, database="no_such"), tmp_path / "out", 1)
+
+
+def test_a_user_who_may_only_read_can_export(tables: Tables, tmp_path: Path) -> None:
+    reader, password = "only_reads", "a Secret 1"
+    tables.query(f"create user '{reader}' identified by '{password}'")
+    tables.query(f"grant select on `{DATABASE}`.* to '{reader}'")
+    try:
+        mysql = replace(tables.settings.mysql, user=reader, password=password)
+        export(replace(tables.settings, mysql=mysql), tmp_path / "out", 1)
+    finally:
+        tables.query(f"drop user '{reader}'")
+
+    assert_the_tables_are_there(tables, tmp_path / "out")
+
+
+def test_the_command_says_what_it_does_and_what_was_written(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.settings.load_settings", lambda **_: tables.settings)
+    monkeypatch.setattr("pipeline.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setenv("OUTPUT", str(tmp_path / "out"))
+
+    assert command.main([]) == 0
+
+    printed = capsys.readouterr()
+    counts = read_manifest(tmp_path / "out")["sample"]
+    assert f"reading {DATABASE} of" in printed.out
+    assert f"export of test: {counts['rows']:,} samples with {counts['features']:,} features" in printed.out
+    assert f"  samples: {counts['rows']:,} of {counts['rows']:,} rows" in printed.err
+    assert "rows/s, 0.0 s left" in printed.err
