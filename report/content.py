@@ -504,7 +504,7 @@ def _loads(counts: Counts) -> Iterator[Markup]:
     yield _section("loads", "History of loads")
     yield paragraph("What each load landed in the staging tables, the latest first. Times are UTC.")
     yield table(
-        ("load", "file", "lines", "structures", "rejected", "partitions", "begun", "ended", "took", "SHA-256"),
+        ("load", "file", "lines", "structures", "rejected", "partitions", "begun", "took", "SHA-256"),
         map(_load_row, counts.history),
         num_text_columns=2,
     )
@@ -521,7 +521,6 @@ def _load_row(file: LoadedFile) -> Sequence[str]:
         f"{file.num_rejects:,}",
         f"{file.num_loaded_partitions:,} of {file.num_partitions:,}",
         _when(first) if first else "",
-        _when(last) if last else "",
         duration((last - first).total_seconds()) if first and last else "",
         Markup("<code>{}…</code>").format(file.source_sha256[:_SHORT]),
     )

@@ -57,7 +57,11 @@ def test_groups_of_every_size_are_drawn(groups: dict[int, int]) -> None:
 @pytest.mark.parametrize(("head", "tail"), [([0.5, 0.2], [0.01]), ([], [0.01, 0.01]), ([0.5], []), ([], [])], ids=str)
 def test_a_curve_may_lack_either_end(head: list[float], tail: list[float]) -> None:
     drawn = axes()
-    ranks = Ranks(np.array(head, np.float64), np.arange(len(tail)) + 50.5, np.array(tail, np.float64))
+    ranks = Ranks(
+        np.array(head, dtype=np.float64),
+        np.arange(50.5, 50.5 + len(tail), dtype=np.float64),
+        np.array(tail, dtype=np.float64),
+    )
     plots.draw_ranks(drawn, ranks, num_features=100, lowest=1e-8)
 
     # The two ends and the number of features; the dashes only between two ends.
