@@ -18,6 +18,7 @@ from embedded.programs import find_mysql_program, work_folder
 from embedded.source_data.facts import DATA_SETS
 from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
 from pipeline.activity import working
+from pipeline.cli import shown
 from pipeline.errors import ServiceError, UsageError
 from pipeline.progress import duration, quantity, track
 from pipeline.settings import DataSet, Settings
@@ -171,7 +172,7 @@ def _start_mysql(base: Path, report: Report) -> None:
         with working("wait for MySQL"):
             mysql_server.wait_until_ready(server.base)
     state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
-    report(f"MySQL: {server.title} {state}, socket {_short(server.unix_socket)}")
+    report(f"MySQL: {server.title} {state}, socket {shown(server.unix_socket)}")
 
 
 def _start_s3(base: Path, report: Report) -> s3_server.S3Server:
@@ -261,7 +262,7 @@ def _find_mysql(settings: Settings, base: Path) -> ServiceStatus:
     server = mysql_server.find_mysql(base)
     if server is None:
         return ServiceStatus("MySQL", True, False, "MySQL", data_bytes=size)
-    address, since = f"socket {_short(server.unix_socket)}", server.started_at.isoformat()
+    address, since = f"socket {shown(server.unix_socket)}", server.started_at.isoformat()
     return ServiceStatus("MySQL", True, True, server.title, address, server.pid, since, size)
 
 
@@ -278,8 +279,3 @@ def _find_s3(settings: Settings, base: Path) -> ServiceStatus:
 
 def _size(data: Path) -> int | None:
     return folder_size(data) if data.exists() else None
-
-
-def _short(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from extract import download
 from extract.s3 import client_config, look_at, s3_errors
-from extract.steps import only_run
+from extract.steps import only_run, run_step
 from extract.unpack import unpack, unpacked
 from extract.upload import SAMPLE_OF, check_target, find_object, full_settings
 from extract.upload import upload as upload_sample
-from pipeline.activity import working
 from pipeline.cli import say, shown
-from pipeline.errors import ArchiveError, PipelineError, UsageError
+from pipeline.errors import ArchiveError, UsageError
 from pipeline.files import make_private_folder
 from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import duration, quantity
@@ -81,21 +80,11 @@ def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> N
             ("upload", lambda: upload_sample(client, settings).result),
         ]
         for number, (name, step) in enumerate(steps[:number_of_steps], start=1):
-            _run_step(f"[{number}/{number_of_steps}] {name}", name, step)
+            run_step(name, f"{number}/{number_of_steps}", step)
     say(
         f"sample {settings.data_set.name}, {settings.mode}: {number_of_steps} steps in"
         f" {duration(time.monotonic() - begun)}; the report is {shown(sample_paths(settings).report)}"
     )
-
-
-def _run_step(label: str, name: str, step: Callable[[], str]) -> None:
-    begun = time.monotonic()
-    try:
-        with working(name):
-            result = step()
-    except PipelineError as error:
-        raise type(error)(f"{name}: {error}") from error
-    say(f"{label}: {result} ({duration(time.monotonic() - begun)})")
 
 
 def origin_of(client: S3Client, settings: Settings) -> Settings:

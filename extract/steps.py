@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import cast
 
 from pipeline.activity import working
@@ -70,21 +71,35 @@ def run(settings: Settings, only: str | None = None) -> None:
     with only_run(settings):
         _require_mysql(settings)
         for number, step in enumerate(steps, start=1):
-            _run_step(settings, step, f"[{number}/{len(steps)}] {step.name}")
+            run_step(step.name, f"{number}/{len(steps)}", partial(_result_of, step, settings))
     say(
         f"extract {settings.data_set.name}, {settings.mode}: {len(steps)} {'steps' if len(steps) > 1 else 'step'} in"
         f" {duration(time.monotonic() - begun)}, staged in {settings.staging_database}"
     )
 
 
-def _run_step(settings: Settings, step: Step, label: str) -> None:
+def run_step(name: str, place: str, step: Callable[[], str]) -> None:
+    """Run a step, and report its name, result and duration.
+
+    Args:
+        name: of the step.
+        place: which of how many it is, such as `1/3`.
+        step: does the work and gives its result in one line.
+
+    Raises:
+        PipelineError: the step failed; the message begins with its name.
+    """
     begun = time.monotonic()
     try:
-        with working(step.name):
-            result = _task_of(step).run_step(settings, step.parameters)
+        with working(name):
+            result = step()
     except PipelineError as error:
-        raise type(error)(f"{step.name}: {error}") from error
-    say(f"{label}: {result.result} ({duration(time.monotonic() - begun)})")
+        raise type(error)(f"{name}: {error}") from error
+    say(f"[{place}] {name}: {result} ({duration(time.monotonic() - begun)})")
+
+
+def _result_of(step: Step, settings: Settings) -> str:
+    return _task_of(step).run_step(settings, step.parameters).result
 
 
 def _task_of(step: Step) -> Task:

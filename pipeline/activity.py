@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from pipeline.background import beside
+
 SECONDS_TO_BE_QUIET = 1.0
 SECONDS_BETWEEN_LINES = 10.0
 _SECONDS_BETWEEN_DRAWINGS = 0.25
@@ -65,9 +67,8 @@ def working(label: str, *, stream: TextIO | None = None) -> Iterator[Callable[[s
         A function that takes what is being done just now, in a few words, to be shown beside the time.
     """
     activity = _Activity(label, stream or sys.stderr)
-    ended = threading.Event()
 
-    def tick() -> None:
+    def tick(ended: threading.Event) -> None:
         while not ended.wait(_SECONDS_BETWEEN_DRAWINGS):
             with _lock:
                 if not _bars and _current[-1:] == [activity]:
@@ -80,13 +81,10 @@ def working(label: str, *, stream: TextIO | None = None) -> Iterator[Callable[[s
         for other in _current:
             other.erase()
         _current.append(activity)
-    thread = threading.Thread(target=tick, daemon=True)
-    thread.start()
     try:
-        yield tell
+        with beside(tick):
+            yield tell
     finally:
-        ended.set()
-        thread.join()
         with _lock:
             activity.erase()
             _current.remove(activity)

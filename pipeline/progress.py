@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, Never, Protocol, TextIO
 
 from tqdm import tqdm
 
 from pipeline.activity import bar_shown
+from pipeline.background import beside
 
 Unit = Literal["B", "rows"]
 
@@ -93,28 +95,16 @@ def track(label: str, total: int | None, unit: Unit, *, stream: TextIO | None = 
             leave=False,
             dynamic_ncols=True,
         ) as bar,
-        _refreshed(bar),
+        beside(partial(_refresh, bar)),
     ):
         shown.append(bar)
         yield _Bar(bar)
 
 
-@contextmanager
-def _refreshed(bar: tqdm[Never]) -> Iterator[None]:
+def _refresh(bar: tqdm[Never], ended: threading.Event) -> None:
     """Let a bar count the seconds even while nothing advances it."""
-    ended = threading.Event()
-
-    def refresh() -> None:
-        while not ended.wait(_SECONDS_BETWEEN_DRAWINGS):
-            bar.refresh()
-
-    thread = threading.Thread(target=refresh, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    while not ended.wait(_SECONDS_BETWEEN_DRAWINGS):
+        bar.refresh()
 
 
 def quantity(amount: float, unit: Unit) -> str:

@@ -6,10 +6,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 
 from pymysql.err import MySQLError
 
 from pipeline.activity import print_line
+from pipeline.background import beside
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.settings import MysqlSettings
@@ -42,14 +44,8 @@ def waits_reported(settings: MysqlSettings, database: str) -> Iterator[None]:
         settings: where the server is. A server that stops answering ends the reports, and nothing else.
         database: the database in use by the connections that are looked after.
     """
-    ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(settings, database, ended), daemon=True)
-    thread.start()
-    try:
+    with beside(partial(_watch, settings, database)):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _watch(settings: MysqlSettings, database: str, ended: threading.Event) -> None:
