@@ -16,6 +16,7 @@ from embedded.processes import lock, private_folder
 from pipeline.errors import DatabaseError
 from pipeline.mysql import connect, explained, shortest_path
 from pipeline.settings import MysqlSettings, Settings, TlsMode
+from pipeline.status import make_variables
 
 _ROOM = 500_000_000
 
@@ -81,4 +82,5 @@ def _require_database(settings: Settings) -> None:
     with explained(settings.mysql), closing(connect(settings.mysql)) as connection, connection.cursor() as cursor:
         cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (settings.database,))
         if not cursor.fetchone():
-            raise DatabaseError(f"{settings.mysql.address} has no database {settings.database} yet: run make run")
+            command = f"make run{make_variables(settings.mode, settings.data_set.name)}"
+            raise DatabaseError(f"{settings.mysql.address} has no database {settings.database} yet: run {command}")

@@ -128,6 +128,11 @@ def as_json(status: Status) -> dict[str, Any]:
     return asdict(status)
 
 
+def make_variables(mode: str, data_set: str) -> str:
+    """Give what a call of make says of a data set and a mode, behind a blank; nothing for the defaults."""
+    return f"{'' if data_set == 'train' else f' DATASET={data_set}'}{'' if mode == 'development' else f' MODE={mode}'}"
+
+
 def next_command(status: DataSetStatus) -> str | None:
     """Give the command that brings a data set further; None where there is nothing to do, or nothing is known."""
     staged, built, tested = status.staged.state, status.built.state, status.tested.state
@@ -136,8 +141,7 @@ def next_command(status: DataSetStatus) -> str | None:
     if staged != "done":
         # The first time the whole job, which explains itself.
         command = "make run" if all(stage.state == "no" for stage in status.stages) else "make extract"
-        data_set = "" if status.data_set == "train" else f" DATASET={status.data_set}"
-        return f"{command}{data_set}{'' if status.mode == 'development' else f' MODE={status.mode}'}"
+        return f"{command}{make_variables(status.mode, status.data_set)}"
     mode = "" if status.mode == "development" else f"MODE={status.mode} "
     target = "" if status.data_set == "train" else f" --target {status.data_set}"
     if built != "done":

@@ -172,4 +172,4 @@ def test_a_database_that_is_not_there_yet_is_told_with_what_makes_it(root: Path,
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.endswith("has no database deepcvr_test yet: run make run\n")
+    assert ended.stderr.endswith("has no database deepcvr_test yet: run make run DATASET=test MODE=production\n")
