@@ -231,6 +231,22 @@ DEFECTS = [
         {"assert_every_feature_occurs", "assert_features_reach_feature"},
     ),
     (
+        "feature that nothing has, where another has come to be on both sides",
+        (
+            f"create table {STAGING}.lost as select sample_id, feature_id from sample_feature inner join ("
+            "  select feature_id from sample_feature group by feature_id order by count(*), feature_id limit 1"
+            ") as rarest using (feature_id);"
+            f" update sample_feature inner join {STAGING}.lost using (sample_id, feature_id)"
+            "  set sample_feature.feature_id = (select min(feature_id) from common_feature_group)"
+        ),
+        (
+            f"update sample_feature inner join {STAGING}.lost using (sample_id) set sample_feature.feature_id = lost.feature_id"
+            "  where sample_feature.feature_id = (select min(feature_id) from common_feature_group);"
+            f" drop table {STAGING}.lost"
+        ),
+        {"assert_every_feature_occurs", "assert_structures_reach_sample_feature"},
+    ),
+    (
         "line of the file that was never planned",
         f"update {STAGING}.asset set num_rows = num_rows + 1 where uri like '%#sample%'",
         f"update {STAGING}.asset set num_rows = num_rows - 1 where uri like '%#sample%'",
