@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ if not __package__:  # run as a file, by spark-submit: that puts this folder on 
 
 import numpy as np
 
+from pipeline.background import beside
 from pipeline.cli import run_command, say, shown
 from pipeline.errors import LoadError
 from pipeline.files import (
@@ -528,14 +529,12 @@ def _result(settings: Settings, findings: Findings) -> str:
     )
 
 
-@contextmanager
-def _progress(spark: SparkSession, label: str, parts: Sequence[Range]) -> Iterator[None]:
+def _progress(spark: SparkSession, label: str, parts: Sequence[Range]) -> AbstractContextManager[None]:
     """Show how much of a file the tasks have done."""
-    ended = threading.Event()
     total = sum(part.end_byte - part.first_byte for part in parts)
     tracker = spark.sparkContext.statusTracker()
 
-    def poll() -> None:
+    def poll(ended: threading.Event) -> None:
         with track(label, total, "B") as progress:
             before = 0
             while not ended.wait(_SECONDS_BETWEEN_POLLS):
@@ -545,13 +544,7 @@ def _progress(spark: SparkSession, label: str, parts: Sequence[Range]) -> Iterat
                     progress.advance(done - before)
                     before = done
 
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return beside(poll)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

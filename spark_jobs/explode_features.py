@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ if not __package__:  # run as a file, by spark-submit: that puts this folder on 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
+from pipeline.background import beside
 from pipeline.cli import run_command, say
 from pipeline.errors import DatabaseError, LoadError, PipelineError
 from pipeline.mysql import MysqlConnection, explained
@@ -204,13 +205,11 @@ def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -
     return [(by_name[partition.source_file], partition) for partition in ordered]
 
 
-@contextmanager
-def _progress(settings: Settings, load: Load) -> Iterator[None]:
+def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
     """Show the rows that have landed, as the registry counts them, whichever machine landed them."""
-    ended = threading.Event()
     total = sum(partition.num_lines for partition in load.pending)
 
-    def poll() -> None:
+    def poll(ended: threading.Event) -> None:
         with (
             suppress(DatabaseError),  # the tasks tell what became of the server
             explained(settings.mysql),
@@ -223,13 +222,7 @@ def _progress(settings: Settings, load: Load) -> Iterator[None]:
                 progress.advance(now - before)
                 before = now
 
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return beside(poll)
 
 
 def explained_failure(error: Exception, log: Path | None) -> PipelineError:

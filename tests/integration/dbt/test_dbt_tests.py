@@ -240,7 +240,8 @@ DEFECTS = [
             "  set sample_feature.feature_id = (select min(feature_id) from common_feature_group)"
         ),
         (
-            f"update sample_feature inner join {STAGING}.lost using (sample_id) set sample_feature.feature_id = lost.feature_id"
+            f"update sample_feature inner join {STAGING}.lost using (sample_id)"
+            "  set sample_feature.feature_id = lost.feature_id"
             "  where sample_feature.feature_id = (select min(feature_id) from common_feature_group);"
             f" drop table {STAGING}.lost"
         ),
