@@ -38,6 +38,7 @@ from export.reading import (
     read_field_index,
     read_rows,
 )
+from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.errors import DatabaseError, UsageError
 from pipeline.files import disk_errors, hold_lock, make_private_folder, sync_folder, write_json
@@ -129,7 +130,8 @@ def export(settings: Settings, folder: Path, connections: int) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         with open_readers(settings, connections) as readers:
             say(f"reading {settings.database} of {settings.mysql.address}")
-            index = read_field_index(readers[0])
+            with working("read the fields"):
+                index = read_field_index(readers[0])
             exported = {side.name: _export_side(settings, side, index, readers, unfinished) for side in SIDES}
         write_json(unfinished / MANIFEST, _manifest(settings, exported))
         _publish(unfinished, folder)
@@ -139,8 +141,9 @@ def export(settings: Settings, folder: Path, connections: int) -> None:
 def _export_side(
     settings: Settings, side: Side, index: FieldIndex, readers: Sequence[MysqlConnection], folder: Path
 ) -> Exported:
-    ranges, num_rows = plan_ranges(readers[0], side.keys, side.keys_per_range)
-    present = names_in(readers[0], side.features, index)
+    with working(f"count the {side.label}"):
+        ranges, num_rows = plan_ranges(readers[0], side.keys, side.keys_per_range)
+        present = names_in(readers[0], side.features, index)
     fields = tuple(field for field in name_columns(index.names) if field.name in present)
     make_private_folder(folder / side.name)
 
