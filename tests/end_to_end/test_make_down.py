@@ -82,7 +82,9 @@ def down_in_the_middle(shell: Shell, line: str, wait: Callable[[], None]) -> Com
 
 def assert_one_line(ended: CompletedProcess[str], beginning: str) -> None:
     """The command failed with one line and make's own, behind those of the progress."""
-    lines = [line for line in ended.stderr.splitlines() if not line.startswith(("  explode: ", "waiting for "))]
+    lines = [
+        line for line in ended.stderr.splitlines() if not line.startswith(("  ", "waiting for "))
+    ]  # progress is set in
     assert len(lines) == 2, ended.stderr
     error, from_make = lines
     assert ended.returncode == 2
