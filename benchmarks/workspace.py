@@ -145,7 +145,7 @@ def copy_project(place: Workspace, name: str, s3: S3Server | None = None) -> Pro
     for part in _COPIED:
         path = place.root / part
         if path.is_dir():
-            shutil.copytree(path, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(path, folder / part, ignore=shutil.ignore_patterns("*.pyc"))
         else:
             shutil.copy2(path, folder / part)
     for part in _LINKED:

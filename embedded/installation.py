@@ -54,6 +54,7 @@ def install(root: Path | None = None) -> None:
             if not os.environ.get("MYSQL_HOST"):
                 _install_mysql(embedded_dir)
             install_packages(root / ".venv", root / "requirements.txt", lock_descriptor=descriptor)
+            _compile_explode(root)
     except PermissionError as error:
         raise ServiceError(
             f"{error.filename or root} may not be written: run as the user that it belongs to, or in a copy of your own"
@@ -122,6 +123,16 @@ def _install_mysql(embedded_dir: Path) -> None:
             f"{unpacked.download_bytes / 1e6:.0f} MB downloaded",
             *unpacked.remarks,
         ]
+
+
+def _compile_explode(root: Path) -> None:
+    """Make the machine code that the first load would wait for. After a change of its source the next load makes it."""
+    if any((root / "spark_jobs" / "__pycache__").glob("*.nbi")):
+        return
+    with _announced("machine code of the explode"):
+        command = [str(root / ".venv" / "bin" / "python"), "-c"]
+        code = "from spark_jobs.explode import load_machine_code; load_machine_code()"
+        _run([*command, code], "compile the explode", folder=root)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import LoadError
-from pipeline.settings import RecordKind
+from pipeline.settings import RECORD_KINDS, RecordKind
 from spark_jobs.compiled import compiled
 from spark_jobs.feature_ids import Ids, distinct
 from spark_jobs.grammar import Reason, parse_record
@@ -86,6 +86,12 @@ def explode(block: bytes, kind: RecordKind, last_column: bytes = b"") -> Explode
         rejected=_rejected(block, records, kind),
         num_lines=records.num_lines,
     )
+
+
+def load_machine_code() -> None:
+    """Load the machine code of the compiled functions, or make it and keep it, which takes some seconds."""
+    for kind in RECORD_KINDS:
+        explode(b"", kind)
 
 
 def _rows(text: Bytes, records: Records, last_column: bytes) -> memoryview:

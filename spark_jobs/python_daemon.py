@@ -17,14 +17,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start more, fo
 import pyspark.worker  # noqa: F401
 from pyspark.daemon import manager
 
-from pipeline.settings import RECORD_KINDS
 from spark_jobs import landing  # noqa: F401
-from spark_jobs.explode import explode
+from spark_jobs.explode import load_machine_code
 from spark_jobs.sampling import passes  # noqa: F401
 
 if __name__ == "__main__":
-    for kind in RECORD_KINDS:
-        explode(b"", kind)  # loads the machine code, or makes it
+    load_machine_code()
     # A worker collects garbage after each task: a tenth of a second, if all modules were looked through.
     gc.freeze()
     manager()

@@ -30,6 +30,9 @@ def copy_project(root: Path, copy: Path) -> None:
         if (root / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, copy / name, follow_symlinks=False)
+    for compiled in (root / "spark_jobs").glob("**/__pycache__/*.nb[ci]"):
+        (copy / compiled.relative_to(root)).parent.mkdir(exist_ok=True)
+        shutil.copy2(compiled, copy / compiled.relative_to(root))
     (copy / ".venv").symlink_to(root / ".venv")
     (copy / ".embedded").mkdir(mode=0o700)
     for provided in ("mysql", "java", "mycli"):

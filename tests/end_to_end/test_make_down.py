@@ -33,7 +33,7 @@ def small(project: Path, shell: Shell) -> Iterator[Path]:
     declared = yaml.safe_load(before)
     download, _, explode = declared["extract"]
     download |= {"part_size": "16 KiB", "connections": 1}
-    explode["partition_size"] = "16 KiB"
+    explode["partition_size"] = "4 KiB"
     succeed(shell, f"{ACTIVATE}; make up && python -m embedded fill --scale 0.0001 --force")
     settings.write_text(yaml.safe_dump(declared, sort_keys=False))
     yield project

@@ -65,6 +65,14 @@
 
 {% macro refuse_repeated_keys(sql, contract) %}
     {%- set key = contract.primary_key | join(', ') -%}
+    {#- Whether there is one at all is a tenth of the work of listing them. -#}
+    {%- set any_repeated -%}
+        select 1 from ({{ sql }}) as model_rows
+        group by {{ key }}
+        having count(*) > 1
+        limit 1
+    {%- endset -%}
+    {%- if run_query(any_repeated) | length == 0 -%}{{ return('') }}{%- endif -%}
     {%- set others = contract.columns | map(attribute='name') | reject('in', contract.primary_key) | list -%}
     {%- set repeated -%}
         select
