@@ -103,7 +103,7 @@ def draw(runs: Iterable[Run], path: Path) -> None:
     by_server = {server: [run for run in runs if run.server == server] for server in _SERVERS}
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "deepcvr", "font.family": "sans-serif"})
     drawing = Drawing(figsize=(9, 3.6), layout="constrained", facecolor="white")
-    panels = drawing.subplots(1, len(by_server), sharey=True)
+    panels = drawing.subplots(1, len(by_server), sharex=True, sharey=True)
     for panel, (server, of_server) in zip(panels, by_server.items(), strict=True):
         for stage, name in _PLOTTED.items():
             points = [(run.scale * 100, _seconds(run)[stage]) for run in of_server if stage in _seconds(run)]
