@@ -8,7 +8,13 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline.cli import run_command
+from pipeline.cli import (
+    DATA_SET_ENVIRONMENT,
+    SERVER_ENVIRONMENT,
+    add_data_set_options,
+    command_parser,
+    run_command,
+)
 from pipeline.errors import PipelineError, UsageError
 
 _DESCRIPTION = """\
@@ -18,9 +24,7 @@ are written once each, by their index. Nothing is dropped, and values are the te
 
 The tables must have been built (make run, or make extract and dbt run). They are read as of one moment: while the
 export runs, dbt waits to replace them. Memory does not grow with the data.
-"""
 
-_EPILOG = """\
 what is written, to data/<mode>/export/<dataset>:
   sample/part-*.parquet                  sample_id, click_label, conversion_label, common_feature_index, and for
                                          field 210, say, ids_210 and values_210; an empty list where a sample has none
@@ -29,19 +33,16 @@ what is written, to data/<mode>/export/<dataset>:
 
 The folder is whole or not there: files are written beside it, and it gets its name at the end, in place of an older
 export. The same command after a kill begins again. docs/export.md shows how pandas, polars, PyTorch and Spark read it.
+"""
 
-examples:
+_EXAMPLES = """\
   python -m export                                 the train data set in development mode
   python -m export --dataset test
   python -m export --mode production --output /mnt/big/train
   make export DATASET=test OUTPUT=/mnt/big/test    the same by make; names of options in capital letters
-
-environment (an option goes before it):
-  DATASET, MODE or DEEPCVR_MODE, OUTPUT            as the options
-  MYSQL_*                                          the server, as for python -m extract
-
-exit codes: 0 done; 1 failed; 2 a mistake in the call or the settings; 130 interrupted
 """
+
+_ENVIRONMENT = "  OUTPUT                                         as the option\n"
 
 
 class ExportInterruptedError(PipelineError):
@@ -81,14 +82,9 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m export",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
-    parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
+    environment = DATA_SET_ENVIRONMENT + _ENVIRONMENT + SERVER_ENVIRONMENT
+    parser = command_parser("python -m export", _DESCRIPTION, examples=_EXAMPLES, environment=environment)
+    add_data_set_options(parser)
     parser.add_argument("--output", metavar="FOLDER", help="where to write it; an older export there is replaced")
     parser.add_argument(
         "--connections",
@@ -98,7 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         default=min(4, os.cpu_count() or 1),
         help="how many connections read at the same time (default: one per core, at most 4)",
     )
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     return parser
 
 

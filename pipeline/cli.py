@@ -70,10 +70,15 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show where an error was raised")
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Give a command the options of a run: the data set, the mode, whether to begin anew, and whether only to check."""
+def add_data_set_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options that name what it works on: the data set and the mode."""
     parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
     parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options of a run: the data set, the mode, whether to begin anew, and whether only to check."""
+    add_data_set_options(parser)
     parser.add_argument("--force", action="store_true", help="do everything again, whatever is there")
     parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
 

@@ -7,7 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import run_command
+from pipeline.cli import (
+    DATA_SET_ENVIRONMENT,
+    SERVER_ENVIRONMENT,
+    add_data_set_options,
+    command_parser,
+    run_command,
+)
 
 IMPRESSIONS, GROUPS = 10_000, 500
 
@@ -20,20 +26,12 @@ It reads dbt's reporting views and, of the structures, a bounded part: some impr
 of their keys, the same ones each time. The page says which figure is from what. Nothing is written to the database.
 """
 
-_EPILOG = """\
-examples:
+_EXAMPLES = """\
   python -m report                               the train data set in development mode
   python -m report --dataset test                the test data set
   python -m report --output ~/ali-ccp.html       somewhere else than target/report/<database>.html
   python -m report --impressions 100000          finer coverage and values, for more time
   make report DATASET=test                       the same by make
-
-environment (an option goes before it):
-  DATASET, MODE or DEEPCVR_MODE                  as the options
-  MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD, MYSQL_SSL_MODE, MYSQL_SSL_CA
-                                                 the MySQL server, as for python -m extract
-
-exit codes: 0 done; 1 failed: the tables are not built, say; 2 a mistake in the call or the settings; 130 interrupted
 """
 
 
@@ -67,14 +65,10 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m report",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "python -m report", _DESCRIPTION, examples=_EXAMPLES, environment=DATA_SET_ENVIRONMENT + SERVER_ENVIRONMENT
     )
-    parser.add_argument("--dataset", metavar="NAME", help="train (default) or test, or another that pipeline.yml has")
-    parser.add_argument("--mode", metavar="MODE", help="development (default) or production")
+    add_data_set_options(parser)
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to write the page")
     parser.add_argument(
         "--impressions",
@@ -90,7 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         default=GROUPS,
         help="and of so many common feature groups (default: %(default)s)",
     )
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     return parser
 
 
