@@ -9,14 +9,14 @@ with counted as (
 staged as (
     select
         count(*) as num_features,
-        sum(crc32(concat_ws('|', feature_id, feature_name))) as checksum
+        {{ feature_checksum() }} as checksum
     from {{ ref('stg_feature') }}
 ),
 
 published as (
     select
         count(*) as num_features,
-        sum(crc32(concat_ws('|', feature_id, feature_name))) as checksum
+        {{ feature_checksum() }} as checksum
     from {{ ref('feature') }}
 ),
 

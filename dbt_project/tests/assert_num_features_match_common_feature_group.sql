@@ -1,4 +1,6 @@
 -- Each common feature group has as many rows in common_feature_group as its num_features says.
+-- A number for each key is added up as often as num_features says, and once for each row: if the sums agree, so do all
+-- of the lists. Otherwise they are counted one by one.
 with staged as (
     select
         common_feature_index,
@@ -6,11 +8,39 @@ with staged as (
     from {{ ref('stg_common_feature') }}
 ),
 
+features as (
+    select * from {{ ref('common_feature_group') }}
+),
+
+said as (
+    select
+        coalesce(sum(num_features), 0) as num_structures,
+        coalesce(sum(num_features * crc32(common_feature_index)), 0) as checksum
+    from staged
+),
+
+found as (
+    select
+        count(*) as num_structures,
+        coalesce(sum(crc32(common_feature_index)), 0) as checksum
+    from features
+),
+
+difference as (
+    select 1 as found
+    from said
+    cross join found
+    where
+        said.num_structures <> found.num_structures
+        or said.checksum <> found.checksum
+),
+
 validation_errors as (
     select
         staged.common_feature_index,
         staged.num_features
-    from staged
+    from difference
+    cross join staged
     where staged.num_features <> (
         -- Read in the order of the key, so nothing has to be grouped or kept.
         select count(*)

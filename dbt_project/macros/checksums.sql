@@ -5,3 +5,9 @@
 {% macro structure_checksum(key) -%}
     sum(crc32(feature_value) ^ (feature_id * 2654435) ^ ({{ key }} * 40503))
 {%- endmacro %}
+
+
+{#- The same of features. -#}
+{% macro feature_checksum() -%}
+    sum(crc32(feature_name) ^ (feature_id * 2654435))
+{%- endmacro %}
