@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import time
@@ -154,7 +155,13 @@ def test_what_stands_in_the_way_is_told_in_one_line(
     assert ended.returncode != 0
 
 
-def test_a_database_that_is_not_there_yet_is_told_with_what_makes_it(root: Path, mariadb_by_tcp: MysqlSettings) -> None:
+def test_a_database_that_is_not_there_yet_is_told_with_what_makes_it(
+    root: Path, tmp_path: Path, mariadb_by_tcp: MysqlSettings
+) -> None:
+    for name in ("pipeline", "embedded"):
+        shutil.copytree(root / name, tmp_path / name)
+    declared = (root / "pipeline.yml").read_text()
+    (tmp_path / "pipeline.yml").write_text(declared.replace("deepcvr_{data_set}", "nobodys_{data_set}"))
     environment = os.environ | {
         "MODE": "production",
         "DATASET": "test",
@@ -165,11 +172,11 @@ def test_a_database_that_is_not_there_yet_is_told_with_what_makes_it(root: Path,
     }
     ended = subprocess.run(
         [sys.executable, "-m", "embedded", "sql"],
-        cwd=root,
+        cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.endswith("has no database deepcvr_test yet: run make run DATASET=test MODE=production\n")
+    assert ended.stderr.endswith("has no database nobodys_test yet: run make run DATASET=test MODE=production\n")
