@@ -50,7 +50,7 @@ def _measurement(content: Mapping[str, Any]) -> Measurement:
 def written(runs: Sequence[Run]) -> str:
     """Give the part of the document that shows the runs."""
     parts = ["![Seconds of each stage over the share of train, on both servers](assets/stage-times.svg)"]
-    for run in reversed(runs):
+    for run in sorted(runs, key=lambda run: -run.scale):  # stable: MySQL stays before MariaDB
         earlier = next((each for each in runs if each.server == run.server and _is_tenth(each, run)), None)
         measurements = [each for each in run.measurements if not each.stage.startswith("growth of ")]
         if earlier:

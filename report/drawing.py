@@ -177,10 +177,7 @@ def _read_fields(connection: MysqlConnection, side: Side, keys: Sequence[Any]) -
 
 
 def _structures(connection: MysqlConnection, side: Side, keys: Sequence[Any]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    table, key = {
-        "sample": ("sample_feature", "sample_id"),
-        "common": ("common_feature_group", "common_feature_index"),
-    }[side]
+    table, key = _LONG_TABLES[side]
     for some in _pieces(keys, _KEYS_AT_ONCE[side]):
         with connection.cursor() as cursor:
             # In this order and by these keys: a server that begins with all features would read all structures.
