@@ -19,10 +19,9 @@ from embedded.processes import folder_size
 from embedded.programs import Kind
 from pipeline.errors import PipelineError
 from pipeline.mysql import connect, explained
-from pipeline.settings import MysqlSettings
+from pipeline.settings import CORE_TABLES, MysqlSettings
 from spark_jobs.staging import STAGING_TABLES
 
-_KEYED_TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
 _DBT_COMMANDS = ("run", "test")
 _IDLE_TRIES = 3
 _MOST_MEMORY = 2_000_000_000
@@ -187,7 +186,7 @@ def _whole_job(extracted: _Extracted, run: Finished, test: Finished, keyed: Meas
 def _built_tables(mysql: MysqlSettings, copy: ProjectCopy) -> dict[str, str]:
     """Read the definitions of the tables that dbt has built."""
     with explained(mysql), closing(connect(mysql, database=copy.settings.database)) as connection:
-        return read_definitions(connection, _KEYED_TABLES)
+        return read_definitions(connection, CORE_TABLES)
 
 
 def _run(copy: ProjectCopy, *command: str | Path) -> Finished:

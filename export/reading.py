@@ -19,9 +19,7 @@ import pymysql
 from export.fields import FieldIndex, IdBatch, index_fields
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
-from pipeline.settings import Settings
-
-TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
+from pipeline.settings import CORE_TABLES, Settings
 
 # What each child's foreign keys refer to when all four tables are of one build: InnoDB lets them follow a parent that
 # dbt has replaced (docs/decisions/dbt-publication.md).
@@ -119,7 +117,7 @@ def open_readers(settings: Settings, number: int) -> Iterator[list[MysqlConnecti
 def _connect(settings: Settings) -> MysqlConnection:
     reader = connect(settings.mysql)
     try:
-        if missing := sorted(set(TABLES) - _present(reader, settings.database)):
+        if missing := sorted(set(CORE_TABLES) - _present(reader, settings.database)):
             raise DatabaseError(
                 f"{settings.database} has no table {missing[0]}: run make extract DATASET={settings.data_set.name},"
                 f" then dbt run --target {settings.data_set.name}"
@@ -143,7 +141,7 @@ def _present(reader: MysqlConnection, database: str) -> set[str]:
 def _hold_tables(reader: MysqlConnection, database: str) -> None:
     query(reader, "start transaction with consistent snapshot, read only")
     try:
-        for table in TABLES:
+        for table in CORE_TABLES:
             query(reader, f"select 1 from `{table}` limit 1")
     except pymysql.err.MySQLError as error:
         if error.args[0] != _TABLE_CHANGED:

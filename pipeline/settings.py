@@ -24,6 +24,9 @@ RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
 
+# The tables that dbt builds and keeps whole, parents first.
+CORE_TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
+
 _VERIFYING_MODES: tuple[TlsMode, ...] = ("verify_ca", "verify_identity")
 SAMPLE_PARAMETERS = ("margin", "confidence", "seed", "strata", "allocation", "minimum", "clusters")
 

@@ -20,11 +20,9 @@ from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.progress import quantity
 from pipeline.registry import current_partitions, has_loaded_features, load_totals
-from pipeline.settings import MODES, RECORD_KINDS, Settings, load_settings
+from pipeline.settings import CORE_TABLES, MODES, RECORD_KINDS, Settings, load_settings
 
 State = Literal["no", "partly", "outdated", "failed", "done", "unknown"]
-
-TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
 
 # A person waits for the answer; a server that is there answers at once.
 _SECONDS_TO_WAIT = 3
@@ -276,16 +274,16 @@ def _is_replaced(settings: Settings, staged: set[str]) -> bool:
 
 
 def _built(settings: Settings, tables: _Tables, load_id: int | None) -> Stage:
-    missing = tables.missing(settings.database, TABLES)
-    if len(missing) == len(TABLES):
+    missing = tables.missing(settings.database, CORE_TABLES)
+    if len(missing) == len(CORE_TABLES):
         return _NOT
-    made = [tables.present[settings.database, name] for name in TABLES if name not in missing]
+    made = [tables.present[settings.database, name] for name in CORE_TABLES if name not in missing]
     loads = {int(comment[1]) if (comment := _LOAD_COMMENT.search(text)) else None for _, text in made}
     times = [when for when, _ in made if when is not None]
     at = max(times).replace(tzinfo=UTC).isoformat() if times else None
     facts = {"tables": len(made), "loads": sorted(load for load in loads if load is not None), "at": at}
     if missing:
-        return Stage("partly", f"{len(made)} of {len(TABLES)} tables", facts)
+        return Stage("partly", f"{len(made)} of {len(CORE_TABLES)} tables", facts)
     if len(loads) > 1:
         return Stage("partly", "from several loads", facts)
     (load,) = loads
@@ -310,7 +308,7 @@ def _tested(results: Mapping[str, Any] | None, built: Stage) -> Stage:
 
 def _read_tables(connection: MysqlConnection, each: Sequence[Settings]) -> _Tables:
     databases = [name for one in each for name in (one.database, one.staging_database)]
-    names = [*TABLES, *_REGISTRY]
+    names = [*CORE_TABLES, *_REGISTRY]
     with connection.cursor() as cursor:
         cursor.execute(
             "select table_schema, table_name, create_time, table_comment from information_schema.tables"

@@ -14,7 +14,7 @@ from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parse
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import LoadTotals, current_partitions, file_totals
-from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
+from pipeline.settings import CORE_TABLES, RECORD_KINDS, RecordKind, Settings, load_settings
 
 # The tables of the normal form that hold, row for row, what a file holds.
 _TABLES: dict[RecordKind, tuple[str | None, str]] = {
@@ -51,7 +51,7 @@ def summary(settings: Settings, run_results: Path) -> list[str]:
     """
     with closing(connect(settings.mysql, database=settings.database)) as connection, explained(settings.mysql):
         present = _tables(connection)
-        if missing := {"sample", "feature", "sample_feature", "common_feature_group"} - present:
+        if missing := set(CORE_TABLES) - present:
             raise DatabaseError(f"{settings.database} has no table {min(missing)}: run dbt build")
         with closing(connect(settings.mysql, database=settings.staging_database)) as registry:
             load_id, _ = current_partitions(registry)
