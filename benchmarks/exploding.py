@@ -12,13 +12,13 @@ from benchmarks.published_method import read_slice, seconds_to_explode
 from benchmarks.results import Figure, Measurement
 from pipeline.registry import Partition
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
+from spark_jobs.context import spark_context
 from spark_jobs.explode import explode
 from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE
 from spark_jobs.partitions import plan_partitions, read_blocks
-from spark_jobs.session import spark_session
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 Task: TypeAlias = tuple[Path, RecordKind, Partition]
 
@@ -28,22 +28,22 @@ _PUBLISHED_SAMPLES = 10_000
 
 
 def measure_exploding(settings: Settings) -> Iterator[Measurement]:
-    """Explode the unpacked CSV files both ways, in a session that has started up.
+    """Explode the unpacked CSV files both ways, in a Spark context that has started up.
 
     Args:
         settings: name the CSV files and the Spark master.
     """
     tasks = [task for kind in RECORD_KINDS for task in tasks_of(settings.member_path(kind), kind)]
-    with spark_session(settings, log=settings.root / "logs" / "spark.log") as spark:
+    with spark_context(settings, log=settings.root / "logs" / "spark.log") as context:
         _ship_own_code()
-        _explode_to_nothing(spark, tasks[:1] * spark.sparkContext.defaultParallelism)  # workers start and import
+        _explode_to_nothing(context, tasks[:1] * context.defaultParallelism)  # workers start and import
         num_structures, seconds = min(
-            (_explode_to_nothing(spark, tasks) for _ in range(_TRIES)), key=lambda result: result[1]
+            (_explode_to_nothing(context, tasks) for _ in range(_TRIES)), key=lambda result: result[1]
         )
         least = Figure("rate", "at least", 3_000_000)
         exploded = Measurement("explode to a null sink", seconds, num_structures, "structures", figure=least)
         yield exploded
-        published = _measure_published(spark, settings, sum(partition.num_lines for _, _, partition in tasks))
+        published = _measure_published(settings, sum(partition.num_lines for _, _, partition in tasks))
         yield published
     assert exploded.rate is not None and published.rate is not None  # noqa: S101, PT018 - for the type checker
     yield Measurement(
@@ -60,7 +60,7 @@ def tasks_of(path: Path, kind: RecordKind) -> list[Task]:
 
 
 def _ship_own_code() -> None:
-    """Let Spark's workers have the functions of this package, which the session does not send them."""
+    """Let Spark's workers have the functions of this package, which the context does not send them."""
     from pyspark import cloudpickle  # noqa: PLC0415 - slow to import
 
     import benchmarks.exploding as this_module  # noqa: PLC0415, PLW0406
@@ -69,9 +69,9 @@ def _ship_own_code() -> None:
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
-def _explode_to_nothing(spark: SparkSession, tasks: Sequence[Task]) -> tuple[int, float]:
+def _explode_to_nothing(context: SparkContext, tasks: Sequence[Task]) -> tuple[int, float]:
     begun = time.monotonic()
-    num_structures = spark.sparkContext.parallelize(tasks, len(tasks)).map(_count_structures).sum()
+    num_structures = context.parallelize(tasks, len(tasks)).map(_count_structures).sum()
     return num_structures, time.monotonic() - begun
 
 
@@ -80,8 +80,11 @@ def _count_structures(task: Task) -> int:
     return sum(explode(block, kind).num_structures for block in read_blocks(path, partition))
 
 
-def _measure_published(spark: SparkSession, settings: Settings, num_lines: int) -> Measurement:
+def _measure_published(settings: Settings, num_lines: int) -> Measurement:
     """Run the published method on the same share of both files."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - slow to import
+
+    spark = SparkSession.builder.getOrCreate()
     # The shuffle would otherwise be put together into one partition for one core.
     spark.conf.set("spark.sql.adaptive.enabled", "false")
     spark.conf.set("spark.sql.shuffle.partitions", "16")

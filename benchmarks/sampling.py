@@ -1,8 +1,8 @@
 """`python -m benchmarks.sampling`: how fast a sample is counted and drawn, beside how fast the lines can be read.
 
-Three ways of reading the same files in the same session are measured: Spark's own (`spark.read.text` into nothing),
-Python's (`for line in file` in the tasks), and a bare count of newlines, which does not tell lines apart. The sampling
-checks every feature structure of every line on the way. Figures of a busy machine are worth little.
+Three ways of reading the same files in the same Spark context are measured: Spark's own (`spark.read.text` into
+nothing), Python's (`for line in file` in the tasks), and a bare count of newlines, which does not tell lines apart. The
+sampling checks every feature structure of every line on the way. Figures of a busy machine are worth little.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from embedded.source_data import write_csvs
 from pipeline.cli import run_command, say
 from pipeline.settings import RECORD_KINDS, load_settings
+from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import Job, count_population, draw_pieces, make_plan, open_job
 from spark_jobs.partitions import read_range
 from spark_jobs.sampling.design import read_design
 from spark_jobs.sampling.passes import Range
-from spark_jobs.session import spark_session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,16 +51,19 @@ def measure(folder: Path, scale: float) -> Speeds:
         folder: gets the data; exists.
         scale: the share of the full size.
     """
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - slow to import
+
     settings = load_settings(environ={})
     write_csvs(folder, "train", scale=scale)
     paths = {kind: folder / settings.data_set.members[kind] for kind in RECORD_KINDS}
     size = sum(path.stat().st_size for path in paths.values())
     design = read_design(settings.sample)
-    with spark_session(settings, log=settings.root / "logs" / "spark.log") as spark:
-        job = open_job(spark, paths, folder, None)
+    with spark_context(settings, log=settings.root / "logs" / "spark.log") as context:
+        job = open_job(context, paths, folder, None)
         population = count_population(job, design)
         plan = make_plan(design, population)
         draw_pieces(job, design, population, plan)  # workers have started and imported what they need
+        spark = SparkSession.builder.getOrCreate()
         ways: dict[str, Callable[[], object]] = {
             "spark_lines": lambda: _read_by_spark(spark, list(paths.values())),
             "python_lines": lambda: _in_tasks(job, _python_lines),

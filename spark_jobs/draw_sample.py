@@ -39,6 +39,7 @@ from pipeline.progress import quantity, track
 from pipeline.samples import SampleSource, read_source, sample_paths
 from pipeline.settings import RECORD_KINDS, SAMPLE_PARAMETERS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult
+from spark_jobs.context import spark_context
 from spark_jobs.explode_features import explained_failure
 from spark_jobs.partitions import cut_ranges
 from spark_jobs.records import Words
@@ -70,10 +71,9 @@ from spark_jobs.sampling.passes import (
 )
 from spark_jobs.sampling.ranks import Cut, Key, cut, draw, make_key, ranks
 from spark_jobs.sampling.scan import scan
-from spark_jobs.session import spark_session
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 # Raised when the same source and parameters would give another sample.
 FORMAT = 1
@@ -92,9 +92,9 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class Job:
-    """What the passes share: the session, the ranges of each file, and the folder for what is drawn."""
+    """What the passes share: the Spark context, the ranges of each file, and the folder for what is drawn."""
 
-    spark: SparkSession
+    context: SparkContext
     ranges: Mapping[RecordKind, Sequence[Range]]
     folder: Path
     log: Path | None
@@ -102,15 +102,15 @@ class Job:
     def run(self, label: str, kind: RecordKind, task: Callable[[Range], ResultT]) -> list[ResultT]:
         """Run a task for each range of a file, and give what they return in the order of the ranges."""
         parts = list(self.ranges[kind])
-        with _progress(self.spark, label, parts):
+        with _progress(self.context, label, parts):
             try:
-                return self.spark.sparkContext.parallelize(parts, len(parts) or 1).map(task).collect()
+                return self.context.parallelize(parts, len(parts) or 1).map(task).collect()
             except Exception as error:
                 raise explained_failure(error, self.log) from error
 
     def share(self, value: ResultT) -> Callable[[], ResultT]:
         """Give every executor a value, once."""
-        broadcast = self.spark.sparkContext.broadcast(value)
+        broadcast = self.context.broadcast(value)
         return lambda: broadcast.value
 
 
@@ -197,8 +197,8 @@ def _sha256(path: Path) -> str:
 def _draw(settings: Settings, design: Design, source: SampleSource, *, verbose: bool) -> Findings:
     paths = sample_paths(settings)
     log = None if verbose else settings.root / "logs" / "spark.log"
-    with spark_session(settings, log=log) as spark:
-        job = open_job(spark, {kind: source.files[kind].path for kind in RECORD_KINDS}, paths.work, log)
+    with spark_context(settings, log=log) as context:
+        job = open_job(context, {kind: source.files[kind].path for kind in RECORD_KINDS}, paths.work, log)
         population = count_population(job, design)
         plan = make_plan(design, population)
         say(f"  {_planned(plan)}")
@@ -207,22 +207,22 @@ def _draw(settings: Settings, design: Design, source: SampleSource, *, verbose: 
     return _write(settings, _Drawing(design, source, population, plan), members)
 
 
-def open_job(spark: SparkSession, paths: Mapping[RecordKind, Path], folder: Path, log: Path | None) -> Job:
-    """Cut the files into ranges for the tasks of a session.
+def open_job(context: SparkContext, paths: Mapping[RecordKind, Path], folder: Path, log: Path | None) -> Job:
+    """Cut the files into ranges for the tasks of a Spark context.
 
     Args:
-        spark: the session.
+        context: the Spark context.
         paths: the file of each kind.
         folder: gets what is drawn.
         log: file with Spark's own account, which messages name.
     """
-    cores = spark.sparkContext.defaultParallelism
+    cores = context.defaultParallelism
     ranges: dict[RecordKind, list[Range]] = {}
     for kind, path in paths.items():
         size = path.stat().st_size // (cores * _RANGES_PER_CORE)
         cuts = cut_ranges(path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
         ranges[kind] = [Range(number, path, kind, first, end) for number, (first, end) in enumerate(cuts)]
-    return Job(spark, ranges, folder, log)
+    return Job(context, ranges, folder, log)
 
 
 def make_plan(design: Design, population: Population) -> Plan:
@@ -529,10 +529,10 @@ def _result(settings: Settings, findings: Findings) -> str:
     )
 
 
-def _progress(spark: SparkSession, label: str, parts: Sequence[Range]) -> AbstractContextManager[None]:
+def _progress(context: SparkContext, label: str, parts: Sequence[Range]) -> AbstractContextManager[None]:
     """Show how much of a file the tasks have done."""
     total = sum(part.end_byte - part.first_byte for part in parts)
-    tracker = spark.sparkContext.statusTracker()
+    tracker = context.statusTracker()
 
     def poll(ended: threading.Event) -> None:
         with track(label, total, "B") as progress:

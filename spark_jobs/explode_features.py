@@ -43,10 +43,10 @@ from pipeline.registry import (
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
 from pipeline.waiting import waits_reported
+from spark_jobs.context import spark_context
 from spark_jobs.features import land_features
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
-from spark_jobs.session import spark_session
 from spark_jobs.staging import empty_staging_tables, has_staging_tables
 
 DEFAULT_PARTITION_SIZE = 8 << 20
@@ -170,12 +170,12 @@ def _land(
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
     land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
-    with spark_session(settings, log=log) as spark:
+    with spark_context(settings, log=log) as context:
         begun = time.monotonic()
         with _progress(settings, load):
             try:
-                tasks = list(_grouped(parts, spark.sparkContext.defaultParallelism))
-                spark.sparkContext.parallelize(tasks, len(tasks)).foreach(land)
+                tasks = list(_grouped(parts, context.defaultParallelism))
+                context.parallelize(tasks, len(tasks)).foreach(land)
             except Exception as error:
                 raise explained_failure(error, log) from error
         seconds = time.monotonic() - begun

@@ -1,6 +1,6 @@
 """The process from which Spark forks its Python workers on this machine, with what they need already imported.
 
-`spark_jobs.session` names it to Spark for a local master. Otherwise each worker would import the same again, and from
+`spark_jobs.context` names it to Spark for a local master. Otherwise each worker would import the same again, and from
 the zip that executors elsewhere get, from which compiled code cannot be kept.
 
 Spark's own daemon imports nothing, lest a module starts a thread that a fork would lose. Here one is left: that of
@@ -11,18 +11,36 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start more, for matrices that nobody has here
 
-import pyspark.worker  # noqa: F401
-from pyspark.daemon import manager
 
-from spark_jobs import landing  # noqa: F401
-from spark_jobs.explode import load_machine_code
-from spark_jobs.sampling import passes  # noqa: F401
+def _is_packed_twice(entry: str) -> bool:
+    """Tell whether a place of modules is one of the zips that the installed package of Spark has in it."""
+    path = Path(entry)
+    return path.suffix == ".zip" and (path.parent.parent.parent / "__init__.py").is_file()
+
+
+# Spark puts its zips before everything, and what comes from a zip is compiled anew by each process. What the package
+# has beside them is the same, and compiled already: half a second of a start.
+sys.path.sort(key=_is_packed_twice)
+
+import pyspark.worker  # noqa: E402, F401
+from pyspark.daemon import manager  # noqa: E402
+
+from spark_jobs import landing  # noqa: E402, F401
+from spark_jobs.explode import load_machine_code  # noqa: E402
+from spark_jobs.sampling import passes  # noqa: E402, F401
+
+# The linear algebra that numba would import where it can, for a seventh of a second, and that nobody needs here.
+_UNUSED = "scipy.linalg"
 
 if __name__ == "__main__":
+    sys.modules[_UNUSED] = None  # type: ignore[assignment] # importing it fails, as where it is not installed
     load_machine_code()
+    del sys.modules[_UNUSED]
     # A worker collects garbage after each task: a tenth of a second, if all modules were looked through.
     gc.freeze()
     manager()

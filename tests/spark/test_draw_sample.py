@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from embedded.source_data import write_csvs
 from pipeline.errors import LoadError, PipelineError, UsageError
@@ -23,9 +23,9 @@ from pipeline.files import hold_lock
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
 from spark_jobs import draw_sample
+from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import run_step
 from spark_jobs.grammar import Record, parse_record
-from spark_jobs.session import spark_session
 from tests.records import REAL_LINE
 
 SCALE = 0.0005
@@ -41,15 +41,15 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Lines:
 
 
 @pytest.fixture(scope="module")
-def spark(root: Path) -> Iterator[SparkSession]:
-    """One session for all samples: it takes longer to start than they do to be drawn."""
-    with spark_session(replace(load_settings(root=root, environ={}), spark_master="local[2]"), log=None) as spark:
-        yield spark
+def context(root: Path) -> Iterator[SparkContext]:
+    """One Spark context for all samples: it takes longer to start than they do to be drawn."""
+    with spark_context(replace(load_settings(root=root, environ={}), spark_master="local[2]"), log=None) as context:
+        yield context
 
 
 @pytest.fixture
-def settings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession) -> Settings:
-    monkeypatch.setattr(draw_sample, "spark_session", lambda *_args, **_options: nullcontext(spark))
+def settings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: SparkContext) -> Settings:
+    monkeypatch.setattr(draw_sample, "spark_context", lambda *_args, **_options: nullcontext(context))
     # Several ranges of each file, though the files are small.
     monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 100_000)
     return replace(load_settings(root=root, environ={}), unpacked_folder=tmp_path, sample_folder=tmp_path / "sample")

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from pipeline.errors import LoadError
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import Asset, current_partitions, open_registry, record_asset, staging_lock, supersede_load
 from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
 from spark_jobs import explode_features
+from spark_jobs.context import spark_context
 from spark_jobs.explode_features import run_step
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.session import spark_session
 from spark_jobs.staging import empty_staging_tables
 
 SMALL_PARTITIONS = {"partition_size": "4 KiB"}
@@ -191,12 +191,12 @@ def test_the_job_runs_on_executors_in_processes_of_their_own(
     masters = []
 
     @contextmanager
-    def watched_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSession]:
-        with spark_session(settings, log=log) as spark:
-            masters.append(spark.sparkContext.master)
-            yield spark
+    def watched_context(settings: Settings, *, log: Path | None) -> Iterator[SparkContext]:
+        with spark_context(settings, log=log) as context:
+            masters.append(context.master)
+            yield context
 
-    monkeypatch.setattr(explode_features, "spark_session", watched_session)
+    monkeypatch.setattr(explode_features, "spark_context", watched_context)
     unpacked()
     run_step(replace(settings, spark_master="local-cluster[1,2,1024]"), SMALL_PARTITIONS)
 

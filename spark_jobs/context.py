@@ -1,4 +1,4 @@
-"""The Spark session, quiet and small by default; `spark-defaults.conf` and `spark-submit --conf` win."""
+"""The Spark context, quiet and small by default; `spark-defaults.conf` and `spark-submit --conf` win."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 _PACKAGES = ("pipeline", "spark_jobs")
 
@@ -48,15 +48,17 @@ _ATTEMPTS = 4
 
 
 @contextmanager
-def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSession]:
-    """Run a Spark session whose executors know this project's code.
+def spark_context(settings: Settings, *, log: Path | None) -> Iterator[SparkContext]:
+    """Run a Spark context whose executors know this project's code.
+
+    A session would take a second or two more to start, for the SQL that these jobs do without.
 
     Args:
         settings: name the master, and the folder in which Java may be.
         log: file for what Spark and its workers print; None lets it through to standard error.
 
     Yields:
-        The session. It is stopped at the end.
+        The context. It is stopped at the end.
 
     Raises:
         LoadError: Spark does not start.
@@ -65,19 +67,18 @@ def spark_session(settings: Settings, *, log: Path | None) -> Iterator[SparkSess
     if "JAVA_HOME" not in os.environ and java.is_dir():
         os.environ["JAVA_HOME"] = str(java)
     with tempfile.TemporaryDirectory(prefix="deepcvr-") as folder:
-        spark = _start(settings, log, Path(folder))
+        context = _start(settings, log, Path(folder))
         try:
-            spark.sparkContext.addPyFile(_zip_packages(settings.root, Path(folder)))
-            yield spark
+            context.addPyFile(_zip_packages(settings.root, Path(folder)))
+            yield context
         finally:
-            spark.stop()
+            context.stop()
 
 
-def _start(settings: Settings, log: Path | None, folder: Path) -> SparkSession:
+def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
     from py4j.protocol import Py4JError  # noqa: PLC0415
     from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - slow to import, and not every run needs Spark
     from pyspark.errors import PySparkException  # noqa: PLC0415
-    from pyspark.sql import SparkSession  # noqa: PLC0415
 
     master = settings.spark_master
     _require_standalone_master(master or "")
@@ -90,8 +91,7 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkSession:
             conf.setIfMissing(name, value)
         # Python takes its own from the environment alone.
         os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
-        SparkContext(conf=conf)
-        return SparkSession.builder.getOrCreate()
+        return SparkContext(conf=conf)
     except (PySparkException, Py4JError) as error:
         where = f" ({log} has its own account)" if log else ""
         at = f" with master {master}" if master else ""

@@ -14,10 +14,10 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from pipeline.settings import load_settings
-from spark_jobs.session import spark_session
+from spark_jobs.context import spark_context
 
-with spark_session(load_settings(), log=Path(sys.argv[1])) as spark:
-    print(json.dumps({"master": spark.sparkContext.master, **dict(spark.sparkContext.getConf().getAll())}))
+with spark_context(load_settings(), log=Path(sys.argv[1])) as context:
+    print(json.dumps({"master": context.master, **dict(context.getConf().getAll())}))
 """
 
 DECLARED = (
@@ -26,7 +26,7 @@ DECLARED = (
 
 
 def spark_settings(folder: Path, root: Path, *command: str, **environment: str) -> dict[str, str]:
-    """The settings of a session of a process that finds a spark-defaults.conf."""
+    """The settings of a context of a process that finds a spark-defaults.conf."""
     (folder / "conf").mkdir()
     (folder / "conf" / "spark-defaults.conf").write_text(DECLARED)
     (folder / "script.py").write_text(SCRIPT)
@@ -77,6 +77,6 @@ def test_the_environments_master_goes_before_the_declared_one(root: Path, tmp_pa
     [("local", "local[1,4]"), ("local[*]", "local[*,4]"), ("local[2,1]", "local[2,1]"), ("yarn", "yarn")],
 )
 def test_only_a_local_master_that_names_no_attempts_is_given_them(master: str, expected: str) -> None:
-    from spark_jobs.session import _with_attempts
+    from spark_jobs.context import _with_attempts
 
     assert _with_attempts(master) == expected
