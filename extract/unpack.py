@@ -7,6 +7,7 @@ checksum was right. docs/decisions/unpack.md says which archives are refused, an
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import tarfile
@@ -14,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -59,6 +60,10 @@ _LARGEST_HEADERS = 16 << 10
 _LARGEST_HEADERS_TOGETHER = 1 << 20
 _MOST_GLOBAL_HEADERS = 100
 _MOST_WARNINGS = 10
+
+# Numbers of glibc's mallopt, from its malloc.h: the largest piece of memory that is not mapped for itself, and how much
+# of what was freed is kept. 32 MiB is the most that the first may be.
+_MALLOPT_KEPT = {-3: 32 << 20, -1: 32 << 20}
 
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _END_MARK = bytes(tarfile.BLOCKSIZE)
@@ -253,6 +258,7 @@ def unpack_stream(
         PipelineError: the disk is full.
     """
     archive = _Archive(label, largest_content)
+    _keep_freed_memory()
     with _workers() as workers:
         content = _Content(_ahead(_inflate(stream, archive), workers.inflate), archive, advance)
         manifests = _unpack_members(content, archive, paths, workers)
@@ -264,6 +270,16 @@ def unpack_stream(
         raise archive.error(f"does not hold {' and '.join(missing)}, or not as a plain file inside a folder")
     sha256 = archive.digest.hexdigest()
     return {name: MemberManifest(sha256, *manifest) for name, manifest in manifests.items()}, sha256
+
+
+def _keep_freed_memory() -> None:
+    """Let blocks take the memory of those before them, where the C library is glibc.
+
+    It would give each block's memory back to the system, which clears it again for the next: a fifth of the time.
+    """
+    with suppress(AttributeError, OSError):
+        for parameter, value in _MALLOPT_KEPT.items():
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def _inflate(stream: BinaryIO, archive: _Archive) -> Iterator[tuple[int, bytes]]:
