@@ -1,7 +1,7 @@
 """Unpack the CSV members of an archive, in one pass, checking everything on the way.
 
-One thread inflates the archive, a second checksums the CSV files, a third brings them to the disk; the caller's reads
-the tar headers, counts lines and writes. Nothing gets its final name before the whole archive was read and every
+One thread inflates the archive, a second checksums it and the CSV files, a third brings them to the disk; the caller's
+reads the tar headers, counts lines and writes. Nothing gets its final name before the whole archive was read and every
 checksum was right. docs/decisions/unpack.md says which archives are refused, and why.
 """
 
@@ -80,14 +80,12 @@ class _Archive:
         largest_content: the most bytes that it may hold, inflated.
         offset: how many of its bytes were taken so far.
         content: how many bytes came out of it so far.
-        digest: its SHA-256 so far.
     """
 
     label: str
     largest_content: int
     offset: int = 0
     content: int = 0
-    digest: _Digest = field(default_factory=hashlib.sha256)
 
     def error(self, what: str) -> ArchiveError:
         """Say what is wrong with the archive."""
@@ -99,6 +97,25 @@ class _Archive:
         if self.content > self.largest_content:
             limit = quantity(self.largest_content, "B")
             raise self.error(f"holds more than {limit}, which is far more than an archive of its size should")
+
+
+@dataclass(frozen=True)
+class _Checksum:
+    """A SHA-256 that a thread computes, at most a few blocks behind."""
+
+    thread: ThreadPoolExecutor
+    digest: _Digest = field(default_factory=hashlib.sha256)
+    pending: deque[Future[None]] = field(default_factory=deque)
+
+    def update(self, data: bytes) -> None:
+        self.pending.append(self.thread.submit(self.digest.update, data))
+        if len(self.pending) > _READ_AHEAD:
+            self.pending.popleft().result()
+
+    def hexdigest(self) -> str:
+        while self.pending:
+            self.pending.popleft().result()
+        return str(self.digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,8 @@ class _Workers:
 @contextmanager
 def _workers() -> Iterator[_Workers]:
     with ExitStack() as stack:
-        inflate, checksum, sync = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3))
+        # The last is ended first: inflating hands work to the checksum.
+        checksum, sync, inflate = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3))
         yield _Workers(inflate, checksum, sync)
 
 
@@ -260,15 +278,16 @@ def unpack_stream(
     archive = _Archive(label, largest_content)
     _keep_freed_memory()
     with _workers() as workers:
-        content = _Content(_ahead(_inflate(stream, archive), workers.inflate), archive, advance)
+        checksum = _Checksum(workers.checksum)
+        content = _Content(_ahead(_inflate(stream, archive, checksum), workers.inflate), archive, advance)
         manifests = _unpack_members(content, archive, paths, workers)
         content.require_zeros()
         for sync in workers.last_syncs:
             sync.result()
+        sha256 = checksum.hexdigest()
     missing = sorted(paths.keys() - manifests.keys())
     if missing:
         raise archive.error(f"does not hold {' and '.join(missing)}, or not as a plain file inside a folder")
-    sha256 = archive.digest.hexdigest()
     return {name: MemberManifest(sha256, *manifest) for name, manifest in manifests.items()}, sha256
 
 
@@ -282,7 +301,7 @@ def _keep_freed_memory() -> None:
             ctypes.CDLL(None).mallopt(parameter, value)
 
 
-def _inflate(stream: BinaryIO, archive: _Archive) -> Iterator[tuple[int, bytes]]:
+def _inflate(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterator[tuple[int, bytes]]:
     """Give the content of a gzip file in blocks, each with the bytes of the archive that were taken for it.
 
     A gzip file may have several streams, one after another, and zeros behind them.
@@ -292,7 +311,7 @@ def _inflate(stream: BinaryIO, archive: _Archive) -> Iterator[tuple[int, bytes]]
     first = True
     taken = 0
     while piece := stream.read(_PIECE):
-        archive.digest.update(piece)
+        checksum.update(piece)
         taken += len(piece)
         pending = False  # whether the decompressor may still hold output
         while piece or pending:
@@ -477,16 +496,13 @@ def _choose(member: tarfile.TarInfo, paths: Mapping[str, Path]) -> tuple[str | N
 
 
 def _write(content: _Content, name: str, size: int, path: Path, workers: _Workers) -> tuple[int, str, int, str]:
-    digest = hashlib.sha256()
-    summing: deque[Future[None]] = deque()
+    checksum = _Checksum(workers.checksum)
     num_lines = written = synced = 0
     last = b"\n"
     with open_private(path) as file:
         syncing = workers.sync_soon(file.fileno(), path)
         for data in content.data(size):
-            summing.append(workers.checksum.submit(digest.update, data))
-            if len(summing) > _READ_AHEAD:
-                summing.popleft().result()
+            checksum.update(data)
             num_lines += data.count(b"\n")
             written += len(data)
             last = data[-1:]
@@ -496,9 +512,7 @@ def _write(content: _Content, name: str, size: int, path: Path, workers: _Worker
                 syncing, synced = workers.sync_soon(file.fileno(), path), written
         content.require_whole(name, written, size)
         workers.last_syncs.extend((syncing, workers.sync_soon(file.fileno(), path)))
-    while summing:
-        summing.popleft().result()
-    return size, digest.hexdigest(), num_lines + (last != b"\n"), now()
+    return size, checksum.hexdigest(), num_lines + (last != b"\n"), now()
 
 
 def _sync_and_close(descriptor: int, path: Path) -> None:
