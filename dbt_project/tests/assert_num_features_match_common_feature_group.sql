@@ -39,14 +39,16 @@ validation_errors as (
     select
         staged.common_feature_index,
         staged.num_features
-    from difference
-    cross join staged
-    where staged.num_features <> (
-        -- Read in the order of the key, so nothing has to be grouped or kept.
-        select count(*)
-        from {{ ref('common_feature_group') }} as features
-        where features.common_feature_index = staged.common_feature_index
-    )
+    from staged
+    where
+        -- Evaluated once, and first: joined, MariaDB would count all the lists before it sees that nothing differs.
+        (select count(*) from difference) > 0
+        and staged.num_features <> (
+            -- Read in the order of the key, so nothing has to be grouped or kept.
+            select count(*)
+            from {{ ref('common_feature_group') }} as features
+            where features.common_feature_index = staged.common_feature_index
+        )
 )
 
 select * from validation_errors

@@ -39,14 +39,16 @@ validation_errors as (
     select
         staged.sample_id,
         staged.num_features
-    from difference
-    cross join staged
-    where staged.num_features <> (
-        -- Read in the order of the key, so nothing has to be grouped or kept.
-        select count(*)
-        from {{ ref('sample_feature') }} as features
-        where features.sample_id = staged.sample_id
-    )
+    from staged
+    where
+        -- Evaluated once, and first: joined, MariaDB would count all the lists before it sees that nothing differs.
+        (select count(*) from difference) > 0
+        and staged.num_features <> (
+            -- Read in the order of the key, so nothing has to be grouped or kept.
+            select count(*)
+            from {{ ref('sample_feature') }} as features
+            where features.sample_id = staged.sample_id
+        )
 )
 
 select * from validation_errors
