@@ -223,7 +223,8 @@ def server_command(program: MysqlProgram, base: Path, sizes: Sizes, tcp: TcpOpti
         "--max-allowed-packet=64M",
     ]
     options += _redo_log_options(program, sizes.redo_log_bytes)
-    options.append("--mysqlx=OFF" if program.kind == "mysql" else "--join-cache-level=4")
+    if program.kind == "mysql":
+        options.append("--mysqlx=OFF")
     if tcp:
         options += ["--bind-address=127.0.0.1", f"--port={tcp.port}"]
     else:
