@@ -284,8 +284,13 @@ def test_a_command_that_failed_does_not_wait_for_a_network_that_is_gone(
 def test_a_signal_in_the_middle_of_a_download_is_answered_and_the_next_run_continues(
     project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path, number: signal.Signals
 ) -> None:
-    def slow(_connection: int, before: int, data: bytes) -> bytes:
-        time.sleep(0.02 if before > 9 << 20 else 0)
+    carrying: list[int] = []
+
+    def slow(connection: int, before: int, data: bytes) -> bytes:
+        """One connection fetches the first part at once; everything after that takes ten seconds and more."""
+        if before > 1 << 20:
+            carrying.append(connection)
+            time.sleep(0 if connection == carrying[0] and before < 9 << 20 else 0.02)
         return data
 
     noise = os.urandom(24 << 20)
@@ -297,6 +302,7 @@ def test_a_signal_in_the_middle_of_a_download_is_answered_and_the_next_run_conti
             deadline = time.monotonic() + 20
             while not (journal.exists() and "[\n  " in journal.read_text()) and time.monotonic() < deadline:
                 time.sleep(0.02)
+            assert process.poll() is None
             begun = time.monotonic()
             process.send_signal(number)
             _, errors = process.communicate(timeout=10)
