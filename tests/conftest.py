@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def _no_process_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> 
     """However they end, by SIGKILL too."""
     with watched(tmp_path_factory.getbasetemp()):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heed_ctrl_c() -> None:
+    """Also where the tests run in the background of a script, whose shell has SIGINT ignored by all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
