@@ -15,17 +15,24 @@ ifneq ($(NO_COLOR)$(if $(MAKE_TERMOUT),,log),)
 export DBT_USE_COLORS := false
 endif
 
+# What would lead Python out of .venv or have it run otherwise, and an encoding that the shell's language does not change.
+unexport PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS
+export PYTHONUTF8 := 1
+
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run extract export sample test soak lint format report docs erd up down status sql bench clean
+.PHONY: help setup setup-checks run extract export sample test check soak lint format report docs erd up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## provide .venv, and Java and a MySQL server where the machine has none
 	@$(PYTHON) -m embedded.setup
+
+setup-checks:
+	@$(PYTHON) -m embedded.setup --checks
 
 run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m extract --check
@@ -50,19 +57,24 @@ sample: setup ## draw a development sample (DATASET MARGIN=5% CONFIDENCE=95% SEE
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract.sample
 
-test: setup lint ## every check and every test
-	@$(VENV)/python -m pytest
+# Two at a time, whatever the machine has: each of the two has servers of its own.
+test: lint ## every check and every test
+	@$(VENV)/python -m pytest --numprocesses 2
 
-soak: setup ## the tests that take long: kills at many moments and the like
+check: setup-checks ## lint and the unit tests, in under a minute
+	@$(MAKE) --no-print-directory lint & $(VENV)/python -m pytest -q --numprocesses 2 tests/unit; tests=$$?; \
+	wait $$! && exit $$tests
+
+soak: setup-checks ## the tests that take long: kills at many moments and the like
 	@$(VENV)/python -m pytest -m soak -v -s
 
-lint: setup ## ruff, mypy and sqlfluff
+# The two slow ones side by side; each says what it has found.
+lint: setup-checks ## ruff, mypy and sqlfluff
 	@$(VENV)/ruff check
 	@$(VENV)/ruff format --check
-	@$(VENV)/mypy
-	@$(VENV)/sqlfluff lint --templater jinja dbt_project
+	@$(VENV)/sqlfluff lint --templater jinja dbt_project & $(VENV)/mypy; types=$$?; wait $$! && exit $$types
 
-format: setup ## put Python and SQL into the project's form
+format: setup-checks ## put Python and SQL into the project's form
 	@$(VENV)/ruff check --fix
 	@$(VENV)/ruff format
 	@$(VENV)/sqlfluff fix --templater jinja dbt_project
@@ -93,9 +105,9 @@ status: ## what runs, and what is downloaded, staged, built and tested (JSON=1 f
 sql: setup ## open mycli on the database of DATASET and MODE
 	@$(VENV)/python -m embedded sql
 
-bench: setup ## measure every stage (SCALE=0.01)
+bench: setup-checks ## measure every stage (SCALE=0.01)
 	@$(VENV)/python -m benchmarks
 
 clean: down ## stop the services and remove all that was made: databases, downloads, .venv
-	rm -rf .embedded .venv data target logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .embedded .checks .venv data target logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

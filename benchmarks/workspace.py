@@ -11,7 +11,7 @@ from pathlib import Path
 
 from embedded.mysql_server import start_mysql, stop_mysql
 from embedded.processes import lock, private_folder
-from embedded.programs import Kind, provide_mysql_program
+from embedded.programs import Kind, find_mysql_program, provide_mysql_program
 from embedded.s3_server import S3Server, open_client, start_s3, stop_s3
 from pipeline.settings import MysqlSettings, Settings, load_settings
 
@@ -108,7 +108,8 @@ def mysql_server(place: Workspace, base: Path, kind: Kind) -> Iterator[MysqlSett
         base: the server's folder.
         kind: MySQL or MariaDB.
     """
-    program = provide_mysql_program(place.root / ".embedded", kind=kind)
+    program = find_mysql_program(place.root / ".embedded", kind=kind)
+    program = program or provide_mysql_program(place.root / ".checks", kind=kind)
     try:
         server = start_mysql(program, base)
         yield MysqlSettings(host=None, port=0, user="root", password="", unix_socket=server.unix_socket)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,28 +33,37 @@ _MARKER = "made-by-make-setup"
 _STAMP = "requirements-stamp"
 _ROOM_FOR_PACKAGES = 3_000_000_000
 _ROOM_FOR_PROGRAMS = 1_000_000_000
+_ROOM_FOR_CLIENT = 500_000_000
 
 
-def install(root: Path | None = None) -> None:
+def install(root: Path | None = None, *, for_checks: bool = False) -> None:
     """Provide what is missing, one line for each thing that is done.
 
     Args:
         root: the project's folder; the one that holds this package by default.
+        for_checks: provide also what only lint and the tests need: their packages, and in `.checks` the kinds of
+            server and the client that the run has no need of.
 
     Raises:
         SettingsError: a setting of the machine stands in the way.
         ServiceError: something cannot be had.
     """
     root = root or Path(__file__).resolve().parents[1]
-    embedded_dir = root / ".embedded"
+    embedded_dir, checks_dir = root / ".embedded", root / ".checks"
+    requirements = [root / "requirements.txt", *([root / "requirements-checks.txt"] if for_checks else [])]
     try:
         private_folder(embedded_dir)
         with lock(embedded_dir / "setup.lock", "setting up") as descriptor:
             _install_java(embedded_dir)
             if not os.environ.get("MYSQL_HOST"):
                 _install_mysql(embedded_dir)
-            install_packages(root / ".venv", root / "requirements.txt", lock_descriptor=descriptor)
+            install_packages(root / ".venv", requirements, lock_descriptor=descriptor)
             _compile_explode(root)
+            if for_checks:
+                for kind in programs.NAMES:
+                    if not programs.find_mysql_program(embedded_dir, kind=kind):
+                        _install_mysql(checks_dir, kind=kind)
+                install_client(checks_dir, root, lock_descriptor=descriptor)
     except PermissionError as error:
         raise ServiceError(
             f"{error.filename or root} may not be written: run as the user that it belongs to, or in a copy of your own"
@@ -64,35 +73,56 @@ def install(root: Path | None = None) -> None:
 
 
 def install_packages(
-    environment: Path, requirements: Path, *, lock_descriptor: int | None = None, room: int = _ROOM_FOR_PACKAGES
+    environment: Path,
+    requirements: Sequence[Path],
+    *,
+    lock_descriptor: int | None = None,
+    room: int = _ROOM_FOR_PACKAGES,
 ) -> None:
-    """Make the virtual environment and install the required packages into it.
+    """Make the virtual environment and install the required packages into it, unless it has them already.
 
     Args:
         environment: its folder, such as `.venv`.
-        requirements: the file that pins the packages.
+        requirements: the files that pin the packages; what others have brought stays.
         lock_descriptor: a lock that pip holds too, so that it is not disturbed where this process is killed.
         room: the bytes that must be free for them.
 
     Raises:
         ServiceError: the environment is somebody else's, or a package cannot be had.
     """
-    wanted = [*_interpreter(environment), hashlib.sha256(requirements.read_bytes()).hexdigest()]
+    bound_to = _interpreter(environment)
+    wanted = [hashlib.sha256(path.read_bytes()).hexdigest() for path in requirements]
     present = _read_lines(environment / _STAMP)
-    if present == wanted and (environment / "bin" / "python").exists():
+    is_whole = present[: len(bound_to)] == bound_to and (environment / "bin" / "python").exists()
+    if is_whole and set(wanted) <= set(present[len(bound_to) :]):
         return
     if environment.exists() and not (environment / _MARKER).exists():
         raise ServiceError(f"{environment} was not made by make setup: move it elsewhere or remove it")
     require_free_space(environment.parent, room, "the Python packages")
     with _announced(f"Python packages into {environment.name}") as announced:
-        if present[:-1] != wanted[:-1] or not (environment / "bin" / "python").exists():
+        if not is_whole:
             # Also the case of a run that was killed: half a package looks whole to pip.
             shutil.rmtree(environment, ignore_errors=True)
             _make_environment(environment)
         (environment / _STAMP).unlink(missing_ok=True)
         _install_requirements(environment, requirements, lock_descriptor, announced.tell)
-        (environment / _STAMP).write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        (environment / _STAMP).write_text("\n".join([*bound_to, *wanted]) + "\n", encoding="utf-8")
         announced.notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
+
+
+def install_client(folder: Path, root: Path, *, lock_descriptor: int) -> Path:
+    """Install mycli, which does not go with dbt's packages, into an environment of its own: `mycli` in a folder.
+
+    Returns:
+        its program.
+
+    Raises:
+        ServiceError: it cannot be had.
+    """
+    environment = folder / "mycli"
+    requirements = [root / "requirements-sql.txt"]
+    install_packages(environment, requirements, lock_descriptor=lock_descriptor, room=_ROOM_FOR_CLIENT)
+    return environment / "bin" / "mycli"
 
 
 def _install_java(embedded_dir: Path) -> None:
@@ -112,12 +142,13 @@ def _install_java(embedded_dir: Path) -> None:
         announced.notes += [f"version {unpacked.version}", f"{unpacked.download_bytes / 1e6:.0f} MB downloaded"]
 
 
-def _install_mysql(embedded_dir: Path) -> None:
-    if programs.find_mysql_program(embedded_dir):
+def _install_mysql(folder: Path, *, kind: programs.Kind | None = None) -> None:
+    if programs.find_mysql_program(folder, kind=kind):
         return
-    require_free_space(embedded_dir, _ROOM_FOR_PROGRAMS, "the MySQL server")
-    with _announced("MySQL server, from the distribution's packages") as announced:
-        unpacked = programs.unpack_mysql_program(embedded_dir)
+    private_folder(folder)
+    require_free_space(folder, _ROOM_FOR_PROGRAMS, "the MySQL server")
+    with _announced(f"{programs.NAMES[kind or 'mysql']} server, from the distribution's packages") as announced:
+        unpacked = programs.unpack_mysql_program(folder, kind=kind)
         announced.notes += [
             unpacked.program.title,
             f"{unpacked.download_bytes / 1e6:.0f} MB downloaded",
@@ -199,13 +230,14 @@ def _unpack_pip(folder: Path) -> list[Path]:
 
 
 def _install_requirements(
-    environment: Path, requirements: Path, lock_descriptor: int | None, tell: Callable[[str], None]
+    environment: Path, requirements: Sequence[Path], lock_descriptor: int | None, tell: Callable[[str], None]
 ) -> None:
     command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--progress-bar=off", "--no-input"]
-    command += ["--disable-pip-version-check", "--no-warn-script-location", "--requirement", str(requirements)]
-    # pip reads a path in the file, that of the project's own adapter, from the folder that it runs in.
+    command += ["--disable-pip-version-check", "--no-warn-script-location"]
+    command += [f"--requirement={path}" for path in requirements]
+    # pip reads a path in a file, that of the project's own adapter, from the folder that it runs in.
     purpose = "install the Python packages"
-    _run(command, purpose, lock_descriptor, folder=requirements.parent, tell=lambda line: tell(_shortened(line)))
+    _run(command, purpose, lock_descriptor, folder=requirements[0].parent, tell=lambda line: tell(_shortened(line)))
 
 
 def _shortened(line: str) -> str:

@@ -17,6 +17,7 @@ a MySQL server from the distribution's own packages. What is there already is us
 
 _EXAMPLES = """\
   python3 -m embedded.setup                      what every target of make does first (make setup)
+  python3 -m embedded.setup --checks             what the checks and the tests need beside (make test, make check)
   python3.12 -m embedded.setup                   with another Python, 3.11 to 3.13 (make setup PYTHON=python3.12)
 """
 
@@ -35,7 +36,11 @@ def main() -> int:
     from pipeline.cli import command_parser, run_command  # noqa: PLC0415
 
     parser = command_parser("python3 -m embedded.setup", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
-    return run_command(installation.install, verbose=parser.parse_args().verbose, is_private=False)
+    parser.add_argument("--checks", action="store_true", help="also what only lint and the tests need")
+    options = parser.parse_args()
+    return run_command(
+        lambda: installation.install(for_checks=options.checks), verbose=options.verbose, is_private=False
+    )
 
 
 def version_advice(version: "tuple[int, ...]") -> str:

@@ -11,14 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Never
 
-from embedded.installation import install_packages
+from embedded.installation import install_client
 from embedded.processes import lock, private_folder
 from pipeline.errors import DatabaseError
 from pipeline.mysql import connect, explained, shortest_path
 from pipeline.settings import MysqlSettings, Settings, TlsMode
 from pipeline.status import make_variables
-
-_ROOM = 500_000_000
 
 # What mycli calls the modes of MySQL's own clients. Without a CA, `on` encrypts and verifies nothing.
 _SSL_MODES: Mapping[TlsMode, str] = {
@@ -50,11 +48,8 @@ def provide_client(settings: Settings) -> Path:
         ServiceError: it cannot be had.
     """
     folder = private_folder(settings.embedded_dir)
-    environment = folder / "mycli"
     with lock(folder / "setup.lock", "setting up") as descriptor:
-        requirements = settings.root / "requirements-sql.txt"
-        install_packages(environment, requirements, lock_descriptor=descriptor, room=_ROOM)
-    return environment / "bin" / "mycli"
+        return install_client(folder, settings.root, lock_descriptor=descriptor)
 
 
 def client_arguments(mysql: MysqlSettings, database: str) -> list[str]:

@@ -34,13 +34,8 @@ from spark_jobs import landing  # noqa: E402, F401
 from spark_jobs.explode import load_machine_code  # noqa: E402
 from spark_jobs.sampling import passes  # noqa: E402, F401
 
-# The linear algebra that numba would import where it can, for a seventh of a second, and that nobody needs here.
-_UNUSED = "scipy.linalg"
-
 if __name__ == "__main__":
-    sys.modules[_UNUSED] = None  # type: ignore[assignment] # importing it fails, as where it is not installed
     load_machine_code()
-    del sys.modules[_UNUSED]
     # A worker collects garbage after each task: a tenth of a second, if all modules were looked through.
     gc.freeze()
     manager()

@@ -269,10 +269,10 @@ def _pooled(observed: Sequence[int], expected: Sequence[float]) -> list[tuple[in
 
 
 def chi_square_tail(statistic: float, degrees: int) -> float:
-    """Give the chance that a chi-square variable is at least so large."""
-    from scipy.special import chdtrc  # noqa: PLC0415 - for the driver: the executors need not have it
+    """Give the chance that a chi-square variable is at least so large: an upper incomplete gamma function."""
+    import mpmath  # noqa: PLC0415 - for the driver: the executors need not have it
 
-    return float(chdtrc(degrees, statistic))
+    return float(mpmath.gammainc(degrees / 2, statistic / 2, regularized=True))
 
 
 @dataclass(frozen=True)
