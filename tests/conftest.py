@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import shlex
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from embedded.mysql_server import Sizes, TcpOptions, start_mysql, stop_mysql
-from embedded.programs import Kind, provide_mysql_program
+from embedded.programs import Kind
 from embedded.s3_server import S3Server, start_s3, stop_s3
 from pipeline.settings import MysqlSettings
 from tests.certificates import Authority, create_authority
 from tests.ports import free_port
 from tests.servers import FragileServer
 from tests.spark_cluster import SparkCluster, start_cluster
+from tests.surroundings import copy_project, mysql_program, put_back, replace_surroundings
 from tests.watchdog import watched
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # A password that would break out of a shell word, an SQL text or a URL.
 PASSWORD = """it's a "secret" w%rd @/:;"""
 USER = "deepcvr"
 
 _SIZES = Sizes(buffer_pool_bytes=256 << 20, redo_log_bytes=256 << 20)
+
+
+class _ByFolderAndServer(LoadScopeScheduling):  # type: ignore[misc] # it comes without types
+    """Gives a worker all tests of a folder on one kind of server, for which the same things are started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, name = nodeid.partition("::")
+        if path.startswith("tests/unit/"):
+            return path
+        return f"{path.rpartition('/')[0]} {'mariadb' if 'mariadb' in name.partition('[')[2] else 'mysql'}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Where several workers share the tests; the folders come in order, and the short unit tests last."""
+    config.option.loadscopereorder = False
+    return _ByFolderAndServer(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module is imported: what it imports may look at the environment too."""
+    home = tempfile.TemporaryDirectory(prefix="deepcvr-home-")
+    config.add_cleanup(home.cleanup)
+    replace_surroundings(Path(home.name))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End with the commands that repeat, each alone, what has failed."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    failed = {report.nodeid: report for each in ("failed", "error") for report in reporter.stats.get(each, ())}
+    for nodeid, report in failed.items():
+        soak = "-m soak " if "soak" in getattr(report, "keywords", ()) else ""
+        reporter.write_line(f"again, alone: .venv/bin/python -m pytest {soak}{shlex.quote(nodeid)}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,24 +70,25 @@ def _no_process_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> 
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _heed_ctrl_c() -> None:
-    """Also where the tests run in the background of a script, whose shell has SIGINT ignored by all that it starts."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def _the_environment_is_put_back() -> Iterator[None]:
+    """Whatever a test, or the code that it calls, has set goes with it."""
+    before = dict(os.environ)
+    yield
+    put_back(before)
 
 
 @pytest.fixture(scope="session")
-def root() -> Path:
-    """The project's folder."""
-    return ROOT
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project: what it holds and what runs in it is no matter of the checkout's."""
+    return copy_project(tmp_path_factory.mktemp("root"))
 
 
 @pytest.fixture(scope="session")
 def mysql_by_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSettings]:
     """A server like the embedded one: the machine's MySQL, or the one that set-up unpacked, on a socket alone."""
     base = tmp_path_factory.mktemp("mysql")
-    server = start_mysql(provide_mysql_program(ROOT / ".embedded"), base, sizes=_SIZES)
+    server = start_mysql(mysql_program("mysql"), base, sizes=_SIZES)
     yield MysqlSettings(host=None, port=0, user="root", password="", unix_socket=server.unix_socket)
     stop_mysql(base)
 
@@ -61,7 +98,7 @@ def mariadb_by_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSe
     """A server like a user's own: MariaDB over TCP, with a password."""
     base = tmp_path_factory.mktemp("mariadb")
     tcp = TcpOptions(port=free_port(), user=USER, password=PASSWORD)
-    server = start_mysql(provide_mysql_program(ROOT / ".embedded", kind="mariadb"), base, tcp=tcp, sizes=_SIZES)
+    server = start_mysql(mysql_program("mariadb"), base, tcp=tcp, sizes=_SIZES)
     yield MysqlSettings(host="127.0.0.1", port=tcp.port, user=USER, password=PASSWORD, unix_socket=server.unix_socket)
     stop_mysql(base)
 
@@ -87,7 +124,7 @@ def fragile(
     """A server of each kind over TCP, with TLS, that tests may kill, starve and restart."""
     kind: Kind = request.param
     server = FragileServer(
-        program=provide_mysql_program(ROOT / ".embedded", kind=kind),
+        program=mysql_program(kind),
         base=tmp_path_factory.mktemp(f"fragile_{kind}"),
         tcp=TcpOptions(port=free_port(), user=USER, password=PASSWORD),
         tls=authority.server_options,
@@ -110,14 +147,14 @@ def mysql_by_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSett
     """A server like a user's own: MySQL over TCP, with a password."""
     base = tmp_path_factory.mktemp("mysql-tcp")
     tcp = TcpOptions(port=free_port(), user=USER, password=PASSWORD)
-    server = start_mysql(provide_mysql_program(ROOT / ".embedded", kind="mysql"), base, tcp=tcp, sizes=_SIZES)
+    server = start_mysql(mysql_program("mysql"), base, tcp=tcp, sizes=_SIZES)
     yield MysqlSettings(host="127.0.0.1", port=tcp.port, user=USER, password=PASSWORD, unix_socket=server.unix_socket)
     stop_mysql(base)
 
 
 @pytest.fixture(scope="session")
-def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+def spark_cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
     """A Spark standalone cluster: a master and two workers."""
-    java = ROOT / ".embedded" / "java"
+    java = root / ".embedded" / "java"
     with start_cluster(tmp_path_factory.mktemp("cluster"), java if java.is_dir() else None) as cluster:
         yield cluster

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymysql.cursors import Cursor
 from pymysql.err import MySQLError
 
@@ -19,6 +20,9 @@ from embedded.mysql_server import Sizes, TcpOptions, connect_as_root, find_mysql
 from embedded.programs import Kind, MysqlProgram
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings, TlsMode, TlsSettings
+
+# Of a parametrized fixture: what the first server has shown of the project's own work, the second shows in the soak.
+MARIADB_IN_SOAK = ["mysql", pytest.param("mariadb", marks=pytest.mark.soak)]
 
 _SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=16 << 20)
 

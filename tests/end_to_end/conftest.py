@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.surroundings import copy_project
+
 Shell = Callable[..., subprocess.CompletedProcess[str]]
-
-# Whatever the person who runs the tests has set must not reach the commands.
-_PREFIXES = ("AWS_", "MYSQL_", "DEEPCVR_", "DBT_", "SPARK_", "PYSPARK_", "MAKE", "MFLAGS")
-_NAMES = ("DATASET", "MODE", "FORCE", "SCALE", "VIRTUAL_ENV")
-
-
-def copy_project(root: Path, copy: Path) -> None:
-    """Copy what git has or would add, and link what set-up has provided."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (root / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, copy / name, follow_symlinks=False)
-    for compiled in (root / "spark_jobs").glob("**/__pycache__/*.nb[ci]"):
-        (copy / compiled.relative_to(root)).parent.mkdir(exist_ok=True)
-        shutil.copy2(compiled, copy / compiled.relative_to(root))
-    (copy / ".venv").symlink_to(root / ".venv")
-    (copy / ".embedded").mkdir(mode=0o700)
-    for provided in ("mysql", "java", "mycli"):
-        if (root / ".embedded" / provided).exists():
-            (copy / ".embedded" / provided).symlink_to(root / ".embedded" / provided)
 
 
 def environment_of(project: Path) -> dict[str, str]:
     """The environment of somebody who has set nothing, with a home of his own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _NAMES}
-    return clean | {"HOME": str(project / ".home")}
+    return os.environ | {"HOME": str(project / ".home")}
 
 
 @pytest.fixture(scope="session")
-def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The copy."""
-    copy = tmp_path_factory.mktemp("project")
-    copy_project(root, copy)
+    copy = copy_project(tmp_path_factory.mktemp("project"))
     yield copy
     subprocess.run(["make", "down"], cwd=copy, check=True)
 

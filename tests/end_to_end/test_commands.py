@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import signal
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import pytest
 from pyarrow import parquet
 from pymysql.cursors import SSCursor
 
+from embedded.mysql_server import find_mysql
+from embedded.s3_server import find_s3
 from pipeline.settings import MysqlSettings
 from tests.end_to_end import processes
 from tests.end_to_end.conftest import Shell, environment_of
@@ -28,6 +32,13 @@ from tests.spark_cluster import SparkCluster
 Row = tuple[object, ...]
 
 ACTIVATE = ". .venv/bin/activate"
+COLUMNS = {
+    "sample": "sample_id, click_label, conversion_label, common_feature_index",
+    "feature": "feature_id, feature_name",
+    "sample_feature": "sample_id, feature_id, feature_value",
+    "common_feature_group": "common_feature_index, feature_id, feature_value",
+}
+TRAIN, TEST = "deepcvr_development_train", "deepcvr_development_test"
 
 
 def embedded(project: Path) -> MysqlSettings:
@@ -57,8 +68,10 @@ def read_plainly(path: Path) -> Iterator[tuple[list[str], list[tuple[str, int, s
             yield header, [(name, int(feature_id), value) for name, feature_id, value in structures]
 
 
-def assert_every_row_is_there(mysql: MysqlSettings, database: str, unpacked: Path, data_set: str) -> None:
-    """Compare all four tables, row by row, with a plain reading of the two CSV files."""
+@cache
+def rows_of_the_source(unpacked: Path, data_set: str, changed_at: int) -> dict[str, set[Row]]:
+    """What the four tables must hold, from a plain reading of the two CSV files as they were changed last."""
+    del changed_at
     names: dict[int, str] = {}
     samples: set[Row] = set()
     sample_features: set[Row] = set()
@@ -70,20 +83,44 @@ def assert_every_row_is_there(mysql: MysqlSettings, database: str, unpacked: Pat
     for (index,), structures in read_plainly(unpacked / f"common_features_{data_set}.csv"):
         common.update((index, feature_id, value) for _, feature_id, value in structures)
         names.update((feature_id, name) for name, feature_id, _ in structures)
-
-    tables: dict[str, set[Row]] = {
+    return {
         "sample": samples,
         "feature": set(names.items()),
         "sample_feature": sample_features,
         "common_feature_group": common,
     }
-    for table, expected in tables.items():
-        num_rows = 0
-        for row in stream(mysql, database, f"select * from {table}"):
-            assert row in expected, f"{table} has a row that the source has not: {row}"
-            num_rows += 1
-        assert num_rows == len(expected), f"{table} has not every row of the source"
-        assert expected, f"the source gives {table} nothing"
+
+
+@cache
+def digests_of_the_source(unpacked: Path, data_set: str, changed_at: int) -> dict[str, Row]:
+    """For each table, how many rows it must have, and the sum of their digests."""
+    expected = rows_of_the_source(unpacked, data_set, changed_at)
+    return {table: (len(rows), sum(map(digest, rows))) for table, rows in expected.items()}
+
+
+def digest(row: Row) -> int:
+    """60 bits of the SHA-256 of a row's text: what `digested` computes on the server."""
+    return int(hashlib.sha256(",".join(map(str, row)).encode()).hexdigest()[:15], 16)
+
+
+def digested(mysql: MysqlSettings, database: str, table: str, columns: str) -> Row:
+    """How many rows a table has, and the sum of their digests."""
+    each = f"cast(conv(left(sha2(concat_ws(',', {columns}), 256), 15), 16, 10) as unsigned)"
+    (found,) = stream(mysql, database, f"select count(*), sum({each}) from {table}")
+    return found
+
+
+def assert_every_row_is_there(mysql: MysqlSettings, database: str, unpacked: Path, data_set: str) -> None:
+    """Compare all four tables with a plain reading of the two CSV files, and name a row where they differ."""
+    changed_at = (unpacked / f"sample_skeleton_{data_set}.csv").stat().st_mtime_ns
+    expected = rows_of_the_source(unpacked, data_set, changed_at)
+    for table, wanted in digests_of_the_source(unpacked, data_set, changed_at).items():
+        assert expected[table], f"the source gives {table} nothing"
+        if digested(mysql, database, table, COLUMNS[table]) == wanted:
+            continue
+        for row in stream(mysql, database, f"select {COLUMNS[table]} from {table}"):
+            assert row in expected[table], f"{table} has a row that the source has not: {row}"
+        raise AssertionError(f"{table} has not every row of the source, or one of them twice")
 
 
 def succeed(shell: Shell, line: str, **environment: str) -> str:
@@ -93,23 +130,33 @@ def succeed(shell: Shell, line: str, **environment: str) -> str:
     return ended.stdout + ended.stderr
 
 
-def test_make_run_takes_the_archive_to_tested_tables(shell: Shell, project: Path) -> None:
-    printed = succeed(shell, "make run")
+@pytest.fixture(scope="session")
+def run(shell: Shell) -> str:
+    """What `make run` printed, after which the train data set is built and its servers run."""
+    return succeed(shell, "make run")
 
-    assert "no S3 credentials found: using the embedded S3 server with generated data" in printed
-    assert not {"\x1b", "\r"} & set(printed)  # neither colours nor bars in a log
-    assert re.search(r"sample +42,300 rows +42,300 of the 42,300 lines of sample_skeleton_train\.csv", printed)
-    assert re.search(r"rejected records: 0\n +tests: [1-9]\d* passed, 0 warned, 0 failed\n", printed)
-    assert_every_row_is_there(
-        embedded(project), "deepcvr_development_train", project / "data/development/unpacked", "train"
-    )
+
+@pytest.fixture
+def built(run: str, shell: Shell, project: Path) -> None:
+    """The train data set is built, and its servers run, whatever other tests have done to them."""
+    assert run
+    if not (find_mysql(project / ".embedded") and find_s3(project / ".embedded")):
+        succeed(shell, "make up")
+
+
+def test_make_run_takes_the_archive_to_tested_tables(run: str, project: Path) -> None:
+    assert "no S3 credentials found: using the embedded S3 server with generated data" in run
+    assert not {"\x1b", "\r"} & set(run)  # neither colours nor bars in a log
+    assert re.search(r"sample +42,300 rows +42,300 of the 42,300 lines of sample_skeleton_train\.csv", run)
+    assert re.search(r"rejected records: 0\n +tests: [1-9]\d* passed, 0 warned, 0 failed\n", run)
+    assert_every_row_is_there(embedded(project), TRAIN, project / "data/development/unpacked", "train")
     catalog, manifest = project / "target" / "catalog.json", project / "target" / "manifest.json"
     assert catalog.stat().st_size > 10_000
     assert manifest.stat().st_size > 100_000
 
 
+@pytest.mark.usefixtures("built")
 def test_make_export_writes_every_sample_and_group(shell: Shell, project: Path) -> None:
-    succeed(shell, "make up")
     printed = succeed(shell, "make export")
 
     folder = project / "data" / "development" / "export" / "train"
@@ -117,19 +164,18 @@ def test_make_export_writes_every_sample_and_group(shell: Shell, project: Path) 
     assert "export of train: 42,300 samples with " in printed
     assert manifest["sample"]["rows"] == parquet.read_table(folder / "sample").num_rows == 42_300
     for side, table in (("sample", "sample_feature"), ("common_feature_group", "common_feature_group")):
-        counted = stream(embedded(project), "deepcvr_development_train", f"select count(*) from {table}")
+        counted = stream(embedded(project), TRAIN, f"select count(*) from {table}")
         assert list(counted) == [(manifest[side]["features"],)]
 
 
-def test_the_publishers_own_line_is_in_the_tables_value_by_value(shell: Shell, project: Path) -> None:
-    succeed(shell, "make up")
-    database = "deepcvr_development_train"
+@pytest.mark.usefixtures("built")
+def test_the_publishers_own_line_is_in_the_tables_value_by_value(project: Path) -> None:
     own_features = "select feature_name, feature_id, feature_value from sample_feature join feature using (feature_id)"
 
-    assert list(stream(embedded(project), database, "select * from sample where sample_id = 1")) == [
+    assert list(stream(embedded(project), TRAIN, "select * from sample where sample_id = 1")) == [
         (1, 0, 0, "bacff91692951881")
     ]
-    assert set(stream(embedded(project), database, f"{own_features} where sample_id = 1")) == {
+    assert set(stream(embedded(project), TRAIN, f"{own_features} where sample_id = 1")) == {
         ("210", 9052218, "1.0"),
         ("210", 9064553, "1.0"),
         ("210", 9093445, "1.0"),
@@ -142,20 +188,20 @@ def test_the_publishers_own_line_is_in_the_tables_value_by_value(shell: Shell, p
     }
 
 
+@pytest.mark.usefixtures("built")
 def test_the_same_commands_a_second_time_change_nothing(shell: Shell, project: Path) -> None:
     query = "select load_id, partition_number, loaded_at from load_partition order by load_id, partition_number"
-    staging = "deepcvr_development_train_staging"
+    staging = f"{TRAIN}_staging"
     before = list(stream(embedded(project), staging, query))
 
     printed = succeed(shell, f"{ACTIVATE}; make extract && dbt run && dbt test")
 
     assert printed.count("skipped") == 3
     assert list(stream(embedded(project), staging, query)) == before
-    assert_every_row_is_there(
-        embedded(project), "deepcvr_development_train", project / "data/development/unpacked", "train"
-    )
+    assert_every_row_is_there(embedded(project), TRAIN, project / "data/development/unpacked", "train")
 
 
+@pytest.mark.usefixtures("built")
 def test_make_report_writes_a_page_about_the_tables(shell: Shell, project: Path) -> None:
     printed = succeed(shell, "make report")
 
@@ -170,7 +216,7 @@ def partitions_have_landed(project: Path) -> bool:
     """Whether some partitions of the test data set are in staging."""
     query = "select count(*) from load_partition where state = 'loaded'"
     try:
-        return list(stream(embedded(project), "deepcvr_development_test_staging", query)) > [(0,)]
+        return list(stream(embedded(project), f"{TEST}_staging", query)) > [(0,)]
     except pymysql.err.MySQLError:
         return False  # the table is not there yet
 
@@ -206,45 +252,26 @@ def test_an_extract_that_is_killed_three_times_is_continued_by_the_same_command(
     assert printed.count("skipped") == 2
     rest = re.search(r"records in (\d) partitions?,", printed)
     assert rest
-    assert (
-        0
-        < int(rest[1])
-        < len(list(stream(embedded(project), "deepcvr_development_test_staging", "select * from load_partition")))
-    )
+    assert 0 < int(rest[1]) < len(list(stream(embedded(project), f"{TEST}_staging", "select * from load_partition")))
     succeed(shell, f"{ACTIVATE}; dbt run --target test")
-    assert_every_row_is_there(
-        embedded(project), "deepcvr_development_test", project / "data/development/unpacked", "test"
-    )
+    assert_every_row_is_there(embedded(project), TEST, project / "data/development/unpacked", "test")
 
 
-def test_the_test_data_set_stands_beside_the_train_data_set(shell: Shell, project: Path) -> None:
-    succeed(shell, f"{ACTIVATE}; make extract DATASET=test && dbt run --target test && dbt test --target test")
-    assert_every_row_is_there(
-        embedded(project), "deepcvr_development_test", project / "data/development/unpacked", "test"
-    )
-    (count,) = stream(embedded(project), "deepcvr_development_train", "select count(*) from sample")
-    assert count == (42_300,)
-
-
-def test_a_development_sample_is_drawn_uploaded_and_built_by_the_same_commands(shell: Shell, project: Path) -> None:
-    folder = project / "data/development/sample/test"
+@pytest.mark.usefixtures("built")
+def test_a_sample_of_the_test_data_set_is_drawn_uploaded_and_built_beside_the_train_data_set(
+    shell: Shell, project: Path
+) -> None:
     printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1")
     assert re.search(r"size: \d,\d{3} of 43,017 impressions \(ctr ± 20 % of the rate needs", printed)
-    first = (folder / "taobao_test.tar.gz").read_bytes()
-    printed = succeed(shell, f"{ACTIVATE}; make extract DATASET=test MODE=development && dbt build --target test")
-    # A sample without its common feature group would be a warning in development mode.
-    assert re.search(r"PASS=\d+ WARN=0 ERROR=0 SKIP=0", printed)
-    drawn = json.loads((folder / "manifest.json").read_text())
-    (count,) = stream(embedded(project), "deepcvr_development_test", "select count(*) from sample")
-    assert count == (drawn["samples"]["sample"],)
-    assert_every_row_is_there(
-        embedded(project), "deepcvr_development_test", project / "data/development/unpacked", "test"
+    printed = succeed(
+        shell, f"{ACTIVATE}; make extract DATASET=test && dbt run --target test && dbt test --target test"
     )
-
-    # The whole is still there to draw another sample from.
-    printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=4 UPLOAD=1")
-    assert "of 43,017 impressions" in printed
-    assert (folder / "taobao_test.tar.gz").read_bytes() != first
+    # A sample without its common feature group would be a warning in development mode.
+    assert len(re.findall(r"PASS=\d+ WARN=0 ERROR=0 SKIP=0", printed)) == 2
+    drawn = json.loads((project / "data/development/sample/test/manifest.json").read_text())
+    assert list(stream(embedded(project), TEST, "select count(*) from sample")) == [(drawn["samples"]["sample"],)]
+    assert_every_row_is_there(embedded(project), TEST, project / "data/development/unpacked", "test")
+    assert list(stream(embedded(project), TRAIN, "select count(*) from sample")) == [(42_300,)]
 
 
 def test_the_same_job_runs_on_a_mariadb_server_over_tcp(
@@ -257,12 +284,9 @@ def test_the_same_job_runs_on_a_mariadb_server_over_tcp(
         "MYSQL_PASSWORD": mariadb_by_tcp.password,
     }
     printed = succeed(shell, f"{ACTIVATE}; make extract && dbt run && dbt test", **server)
-    printed += succeed(shell, f"{ACTIVATE}; make extract && dbt run && dbt test", **server)
 
     assert mariadb_by_tcp.password not in printed
-    assert_every_row_is_there(
-        mariadb_by_tcp, "deepcvr_development_train", project / "data/development/unpacked", "train"
-    )
+    assert_every_row_is_there(mariadb_by_tcp, TRAIN, project / "data/development/unpacked", "train")
 
 
 def test_the_same_job_runs_on_a_spark_cluster(
@@ -275,11 +299,11 @@ def test_the_same_job_runs_on_a_spark_cluster(
         "MYSQL_PASSWORD": mysql_by_tcp.password,
     }
     cluster = {"SPARK_MASTER": spark_cluster.master, "SPARK_CONF_DIR": str(spark_cluster.conf_folder)}
-    printed = succeed(shell, f"{ACTIVATE}; make extract && dbt build", **server, **cluster)
+    printed = succeed(shell, "make extract", **server, **cluster)
 
     assert "[3/3] explode: 43,031 rows, " in printed
     assert len(list(spark_cluster.folder.glob("work-*/app-*/*/stderr"))) >= 2  # executors on both workers
-    assert_every_row_is_there(mysql_by_tcp, "deepcvr_development_train", project / "data/development/unpacked", "train")
+    assert_every_row_is_there(mysql_by_tcp, f"{TRAIN}_staging", project / "data/development/unpacked", "train")
 
 
 def test_production_without_credentials_says_in_one_line_what_to_set(shell: Shell) -> None:
@@ -293,6 +317,7 @@ def test_production_without_credentials_says_in_one_line_what_to_set(shell: Shel
     assert from_make.endswith("Error 2")
 
 
+@pytest.mark.usefixtures("built")
 def test_an_extract_with_nothing_to_do_needs_no_spark(shell: Shell) -> None:
     printed = succeed(shell, "make extract")
 
@@ -300,6 +325,7 @@ def test_an_extract_with_nothing_to_do_needs_no_spark(shell: Shell) -> None:
 
 
 def test_the_documentation_is_served_with_its_lineage(shell: Shell) -> None:
+    succeed(shell, "make up")
     port = free_port()
     serve = f"{ACTIVATE}; dbt docs generate && (dbt docs serve --no-browser --port {port} & echo $! > serve.pid; wait)"
     with ThreadPoolExecutor() as pool:
@@ -333,6 +359,7 @@ def fetch(url: str, *, seconds: float) -> bytes:
             time.sleep(0.2)
 
 
+@pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(
     "command",
     [

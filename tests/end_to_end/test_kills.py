@@ -18,9 +18,10 @@ import yaml
 from embedded.mysql_server import connect_as_root, find_mysql
 from embedded.s3_server import S3Server
 from tests.end_to_end import processes
-from tests.end_to_end.conftest import copy_project, environment_of
+from tests.end_to_end.conftest import environment_of
 from tests.end_to_end.processes import Target
 from tests.integration.extract.proxy import proxy_to
+from tests.surroundings import copy_project
 
 pytestmark = pytest.mark.soak
 
@@ -87,10 +88,9 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def job(root: Path, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+def job(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     """The job after one undisturbed run with each of two archives."""
-    project = tmp_path_factory.mktemp("killed")
-    copy_project(root, project)
+    project = copy_project(tmp_path_factory.mktemp("killed"))
     declared = yaml.safe_load((project / "pipeline.yml").read_text())
     declared["source"]["bucket"] = BUCKET
     declared["extract"][0] |= {"part_size": "64 KiB"}

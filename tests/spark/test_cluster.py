@@ -146,7 +146,7 @@ class Job:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", JOB],
                 cwd=load.settings.root,
-                env={name: value for name, value in os.environ.items() if "SPARK" not in name} | environment,
+                env=os.environ | environment,
                 stdin=subprocess.PIPE,
                 stdout=printed,
                 stderr=printed,

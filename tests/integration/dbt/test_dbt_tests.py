@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.integration.dbt.project import STAGING, DbtProject, Published
+from tests.servers import MARIADB_IN_SOAK
+
+mariadb_in_soak = pytest.mark.parametrize("mysql", MARIADB_IN_SOAK, indirect=True)
 
 RESTORE_STRUCTURES = f"insert ignore into {{0}} select {{1}}, feature_id, feature_value from {STAGING}.{{0}}"
 RESTORE_SAMPLE_FEATURE = RESTORE_STRUCTURES.format("sample_feature", "sample_id")
@@ -306,7 +312,17 @@ def test_a_sound_build_passes_every_test(project: DbtProject, published: Publish
     assert project.failed_tests() == set()
 
 
-@pytest.mark.parametrize(("plant", "restore", "seen"), [pytest.param(*d[1:], id=d[0]) for d in DEFECTS])
+def defects_by_server() -> Iterator[ParameterSet]:
+    """Every defect on MySQL; on MariaDB those that show each test once, and the others in the soak."""
+    shown: set[str] = set()
+    for name, plant, restore, seen in DEFECTS:
+        yield pytest.param("mysql", plant, restore, seen, id=f"mysql-{name}")
+        marks = [pytest.mark.soak] if seen <= shown else []
+        yield pytest.param("mariadb", plant, restore, seen, id=f"mariadb-{name}", marks=marks)
+        shown |= seen
+
+
+@pytest.mark.parametrize(("mysql", "plant", "restore", "seen"), list(defects_by_server()), indirect=["mysql"])
 def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
     project: DbtProject, published: Published, plant: str, restore: str, seen: set[str]
 ) -> None:
@@ -317,6 +333,7 @@ def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
     assert project.contents() == published.contents
 
 
+@mariadb_in_soak
 def test_pipeline_yml_says_what_orphan_samples_are(project: DbtProject, published: Published) -> None:
     statement = "update sample set common_feature_index = reverse(common_feature_index) where sample_id = 7"
     arguments = ("test", "-s", "assert_every_sample_has_its_common_group")
@@ -332,6 +349,7 @@ def test_pipeline_yml_says_what_orphan_samples_are(project: DbtProject, publishe
     assert project.contents() == published.contents
 
 
+@mariadb_in_soak
 def test_pipeline_yml_says_how_many_rejects_are_too_many(project: DbtProject, published: Published) -> None:
     plant, restore = next(defect[1:3] for defect in DEFECTS if defect[0] == "more rejects than the share allows")
     arguments = ("test", "-s", "assert_few_records_are_rejected")
@@ -346,6 +364,7 @@ def test_pipeline_yml_says_how_many_rejects_are_too_many(project: DbtProject, pu
     assert passed[0], passed[1]
 
 
+@mariadb_in_soak
 def test_a_limit_that_makes_no_sense_is_named(project: DbtProject, published: Published) -> None:
     assert published
     with project.settings(orphan_samples={"development": "eror"}, max_reject_share="much"):
@@ -355,6 +374,7 @@ def test_a_limit_that_makes_no_sense_is_named(project: DbtProject, published: Pu
     assert "pipeline.yml: tests.max_reject_share is much, expected a number from 0 to 1" in output
 
 
+@mariadb_in_soak
 def test_orphan_samples_are_an_error_in_production_mode(project: DbtProject) -> None:
     name = "assert_every_sample_has_its_common_group"
     succeeded, output = project.run("compile", "-s", name, "--target-path", "compiled", MODE="production")
@@ -373,6 +393,7 @@ def test_a_check_that_mysql_has_and_does_not_enforce_is_seen(project: DbtProject
     assert project.schema() == published.schema
 
 
+@mariadb_in_soak
 def test_every_test_has_a_defect_that_it_sees(project: DbtProject) -> None:
     succeeded, output = project.run("ls", "--resource-type", "test", "--output", "name", "--quiet")
     assert succeeded

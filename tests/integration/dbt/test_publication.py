@@ -17,6 +17,9 @@ import pytest
 
 from tests.integration.dbt.project import DATABASE, STAGING, TABLES, DbtProject, Published, expected_contents
 from tests.integration.dbt.staged_data import generate_load, stage
+from tests.servers import MARIADB_IN_SOAK
+
+mariadb_in_soak = pytest.mark.parametrize("mysql", MARIADB_IN_SOAK, indirect=True)
 
 
 def keys_of(schema: dict[str, str]) -> dict[str, str]:
@@ -58,6 +61,7 @@ def test_the_database_enforces_what_the_contracts_declare(project: DbtProject, p
 
 
 # dbt is killed as soon as this table is there: at the first fill, the first swap, a later fill and a swap of a parent.
+@mariadb_in_soak
 @pytest.mark.parametrize("moment", ["sample__next", "feature__old_1", "sample_feature__next", "sample__old_1"])
 def test_a_killed_run_leaves_the_old_tables_whole_and_the_next_one_succeeds(
     project: DbtProject, published: Published, moment: str
@@ -152,7 +156,7 @@ def test_a_reader_sees_whole_tables_at_every_moment_of_a_build(project: DbtProje
 
     reader = threading.Thread(target=read)
     reader.start()
-    succeeded, output = project.run("run")
+    succeeded, output = project.attempt("run")
     ended.set()
     reader.join()
     assert succeeded, output
@@ -165,7 +169,7 @@ def test_an_orphan_stops_the_publication_of_its_table(project: DbtProject, publi
     orphans = [row for row in published.load["sample"] if row[0] in (7, 8)]
     project.query("delete from sample where sample_id in (7, 8)", database=STAGING)
 
-    succeeded, output = project.run("run")
+    succeeded, output = project.attempt("run")
 
     assert not succeeded
     assert f"2 values of sample_id are not in `{DATABASE}`.`sample`, the first of them 7, 8" in output
@@ -184,7 +188,7 @@ def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtPro
     feature_id, name = published.load["feature"][0]
     project.query(f"insert into feature values ({feature_id}, '205')", database=STAGING)
 
-    succeeded, output = project.run("run")
+    succeeded, output = project.attempt("run")
 
     assert not succeeded
     assert f"1 values of feature_id have more than one feature_name in staging: feature_id {feature_id} " in output
@@ -192,23 +196,26 @@ def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtPro
     assert project.contents() == published.contents
 
 
+@mariadb_in_soak
 def test_a_load_whose_features_have_not_landed_is_refused(project: DbtProject, published: Published) -> None:
     project.query("delete from feature_load", database=STAGING)
-    succeeded, output = project.run("run")
+    succeeded, output = project.attempt("run")
     assert not succeeded
     assert "The load of train in development mode is not complete: its features are missing" in output
     assert project.schema() == published.schema
 
 
+@mariadb_in_soak
 def test_a_load_that_is_not_complete_is_refused(project: DbtProject, published: Published) -> None:
     project.query("update load_partition set state = 'planned' where partition_number > 17", database=STAGING)
-    succeeded, output = project.run("run")
+    succeeded, output = project.attempt("run")
     assert not succeeded
     assert "The load of train in development mode is not complete: 2 of 21 partitions are missing" in output
     assert "To finish it, run `make extract`" in output
     assert project.schema() == published.schema
 
 
+@mariadb_in_soak
 def test_staging_that_is_not_there_is_named_with_the_remedy(project: DbtProject) -> None:
     succeeded, output = project.run("run", "--target", "test", MODE="production")
     assert not succeeded
@@ -216,6 +223,7 @@ def test_staging_that_is_not_there_is_named_with_the_remedy(project: DbtProject)
     assert "Traceback" not in output
 
 
+@mariadb_in_soak
 def test_the_docs_can_be_made_before_anything_is_staged(project: DbtProject) -> None:
     succeeded, output = project.run("docs", "generate", "--target", "test")
     assert succeeded, output
@@ -243,12 +251,14 @@ def test_the_docs_have_the_type_of_every_column(project: DbtProject, published: 
     assert published
 
 
+@mariadb_in_soak
 def test_every_source_is_fresh_after_a_load(project: DbtProject, published: Published) -> None:
-    succeeded, output = project.run("source", "freshness")
+    succeeded, output = project.attempt("source", "freshness")
     assert succeeded, output
     assert output.count(" PASS freshness of staging.") == len(published.load)
 
 
+@mariadb_in_soak
 def test_a_mode_that_does_not_exist_is_refused(project: DbtProject) -> None:
     succeeded, output = project.run("run", DEEPCVR_MODE="prodution")
     assert not succeeded

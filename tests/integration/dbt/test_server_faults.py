@@ -10,12 +10,9 @@ import pytest
 
 from tests.integration.dbt.project import DATABASE, STAGING, DbtProject, create_project, expected_contents
 from tests.integration.dbt.staged_data import Tables, generate_load, stage
-from tests.servers import FragileServer
+from tests.servers import MARIADB_IN_SOAK, FragileServer
 
-# What the project does is the same on both servers: MariaDB's turn is in the soak.
-mysql_soon_mariadb_in_soak = pytest.mark.parametrize(
-    "fragile", ["mysql", pytest.param("mariadb", marks=pytest.mark.soak)], indirect=True
-)
+mariadb_in_soak = pytest.mark.parametrize("fragile", MARIADB_IN_SOAK, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +33,7 @@ def project(folder: DbtProject, load: Tables, root: Path) -> DbtProject:
     return folder
 
 
+@mariadb_in_soak
 def test_a_server_that_is_killed_during_a_run_is_named_and_the_next_run_builds_everything(
     fragile: FragileServer, project: DbtProject, load: Tables
 ) -> None:
@@ -59,7 +57,7 @@ def test_a_disk_that_fills_up_during_a_run_is_named_and_the_next_run_builds_ever
     fragile: FragileServer, project: DbtProject, load: Tables
 ) -> None:
     with fragile.shared_space_filled():
-        succeeded, output = project.run("run")
+        succeeded, output = project.attempt("run")
     assert not succeeded
     assert re.search(r"The table '\w+' is full", output), output
     assert "Traceback" not in output
@@ -67,7 +65,7 @@ def test_a_disk_that_fills_up_during_a_run_is_named_and_the_next_run_builds_ever
     assert project.contents() == expected_contents(load)
 
 
-@mysql_soon_mariadb_in_soak
+@mariadb_in_soak
 def test_an_open_transaction_of_another_client_stops_a_run_after_a_while_and_does_no_harm(
     fragile: FragileServer, project: DbtProject, load: Tables
 ) -> None:
@@ -88,7 +86,7 @@ def test_an_open_transaction_of_another_client_stops_a_run_after_a_while_and_doe
     assert project.contents() == expected_contents(load)
 
 
-@mysql_soon_mariadb_in_soak
+@mariadb_in_soak
 def test_a_server_without_strict_mode_clips_nothing(fragile: FragileServer, project: DbtProject, load: Tables) -> None:
     with fragile.variable("sql_mode", "''"):
         project.succeed("run")
@@ -98,13 +96,13 @@ def test_a_server_without_strict_mode_clips_nothing(fragile: FragileServer, proj
             "update sample_feature set feature_value = repeat('9', 40) limit 1",
             database=STAGING,
         )
-        succeeded, output = project.run("run")
+        succeeded, output = project.attempt("run")
     assert not succeeded
     assert re.search(r"Data (too long|truncated) for column 'feature_value'", output), output
     assert project.contents() == expected_contents(load)
 
 
-@mysql_soon_mariadb_in_soak
+@mariadb_in_soak
 def test_a_small_max_allowed_packet_is_enough(fragile: FragileServer, project: DbtProject, load: Tables) -> None:
     with fragile.variable("max_allowed_packet", "65536"):
         project.succeed("run")
@@ -136,7 +134,7 @@ def test_the_documented_grants_are_enough_for_a_user_of_a_server_of_ones_own(
         stage(user, DATABASE, load, root)
         project = create_project(tmp_path / "root", root, user)
         for arguments in (["build"], ["docs", "generate"]):
-            succeeded, output = project.run(*arguments)
+            succeeded, output = project.attempt(*arguments)
             assert succeeded, output
         assert project.contents() == expected_contents(load)
 

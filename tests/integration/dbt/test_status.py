@@ -7,11 +7,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pipeline.landed import MemberManifest, write_manifest
 from pipeline.settings import load_settings
 from pipeline.status import DataSetStatus, lines_of, next_command, read_status
 from tests.integration.dbt.project import DATABASE, STAGING, DbtProject
 from tests.integration.dbt.staged_data import generate_load, stage
+from tests.servers import MARIADB_IN_SOAK
+
+pytestmark = pytest.mark.parametrize("mysql", MARIADB_IN_SOAK, indirect=True)
 
 
 def status_of(project: DbtProject, data_set: str = "train") -> DataSetStatus:

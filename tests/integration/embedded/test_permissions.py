@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from embedded.mysql_server import Sizes, connect_as_root, start_mysql, stop_mysql
-from embedded.programs import Kind, provide_mysql_program
+from embedded.programs import Kind
 from embedded.s3_server import open_client, start_s3, stop_s3
 from tests.permissions import open_to_others
+from tests.surroundings import mysql_program
 
 # What MySQL opens whatever it is told, in a folder that is its owner's alone: public keys, folders of private files.
 OPENED_BY_MYSQL = {
@@ -23,7 +24,9 @@ OPENED_BY_MYSQL = {
 SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=64 << 20)
 
 
-@pytest.fixture(params=[0o000, 0o022], ids=["umask 000", "umask 022"], autouse=True)
+@pytest.fixture(
+    params=[0o000, pytest.param(0o022, marks=pytest.mark.soak)], ids=["umask 000", "umask 022"], autouse=True
+)
 def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
     before = os.umask(request.param)
     yield
@@ -46,9 +49,9 @@ def test_nothing_of_the_s3_server_is_open_to_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mysql", "mariadb"])
-def test_nothing_of_the_mysql_server_is_open_to_others(root: Path, tmp_path: Path, kind: Kind) -> None:
+def test_nothing_of_the_mysql_server_is_open_to_others(tmp_path: Path, kind: Kind) -> None:
     base = tmp_path / "above" / "base"
-    start_mysql(provide_mysql_program(root / ".embedded", kind=kind), base, sizes=SIZES)
+    start_mysql(mysql_program(kind), base, sizes=SIZES)
     with connect_as_root(base) as connection, connection.cursor() as cursor:
         cursor.execute("create database made")
         cursor.execute("create table made.table_ (id int primary key)")

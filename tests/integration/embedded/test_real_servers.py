@@ -24,20 +24,22 @@ from embedded.mysql_server import (
     stop_mysql,
 )
 from embedded.processes import find_process
-from embedded.programs import Kind, MysqlProgram, provide_mysql_program
+from embedded.programs import Kind, MysqlProgram
 from embedded.s3_server import S3Server, find_s3, open_client, start_s3, stop_s3
 from pipeline.errors import DatabaseError, ServiceError
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings
+from tests.processes import listeners
+from tests.surroundings import mysql_program
 
 SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=64 << 20)
 
 
 @pytest.fixture(scope="module", params=["mysql", "mariadb"])
-def program(request: pytest.FixtureRequest, root: Path) -> MysqlProgram:
+def program(request: pytest.FixtureRequest) -> MysqlProgram:
     """Each kind of server program."""
     kind: Kind = request.param
-    return provide_mysql_program(root / ".embedded", kind=kind)
+    return mysql_program(kind)
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +119,13 @@ def test_a_server_that_is_stopped_is_gone(server: MysqlServer, base: Path) -> No
 
 
 def test_the_other_kind_of_server_does_not_touch_the_databases(
-    server: MysqlServer, program: MysqlProgram, base: Path, root: Path
+    server: MysqlServer, program: MysqlProgram, base: Path
 ) -> None:
     del server
     stop_mysql(base)
     other: Kind = "mariadb" if program.kind == "mysql" else "mysql"
     with pytest.raises(ServiceError, match=f"were made by {program.title}, and the server at hand is"):
-        start_mysql(provide_mysql_program(root / ".embedded", kind=other), base, sizes=SIZES)
+        start_mysql(mysql_program(other), base, sizes=SIZES)
     assert start_mysql(program, base, sizes=SIZES).kind == program.kind
 
 
@@ -188,13 +190,6 @@ def test_no_secret_is_in_a_process_list_and_keys_are_the_owners_alone(s3: S3Serv
 
 
 def test_the_server_listens_on_loopback_alone(s3: S3Server) -> None:
-    targets = [str(descriptor.readlink()) for descriptor in Path(f"/proc/{s3.pid}/fd").iterdir()]
-    inodes = {target[len("socket:[") : -1] for target in targets if target.startswith("socket:[")}
-    lines = [
-        line.split()
-        for name in ("tcp", "tcp6")
-        for line in Path(f"/proc/{s3.pid}/net/{name}").read_text().splitlines()[1:]
-    ]
-    listening = {fields[1] for fields in lines if fields[3] == "0A" and fields[9] in inodes}
-    assert len(listening) == len(s3.access.ports)
-    assert all(address.startswith("0100007F:") for address in listening)
+    found = [listener for listener in listeners(s3.pid) if listener.port]
+    assert {listener.port for listener in found} == set(s3.access.ports)
+    assert {listener.address for listener in found} == {"127.0.0.1"}

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from embedded import services
-from embedded.programs import provide_mysql_program
 from pipeline.errors import ServiceError, UsageError
 from pipeline.mysql import connect
 from pipeline.settings import Settings, load_settings
@@ -20,29 +19,12 @@ KEY = "development/taobao_train.tar.gz"
 
 
 @pytest.fixture(scope="module")
-def no_aws() -> Iterator[None]:
-    """A user without any AWS settings."""
-    import os
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            patch.delenv(name)
-        patch.setenv("AWS_CONFIG_FILE", os.devnull)
-        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield
-
-
-@pytest.fixture(scope="module")
-def settings(root: Path, tmp_path_factory: pytest.TempPathFactory, no_aws: None) -> Iterator[Settings]:
+def settings(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A project of its own, set up but not started."""
-    del no_aws
-    provide_mysql_program(root / ".embedded")
     project = tmp_path_factory.mktemp("project")
     shutil.copy(root / "pipeline.yml", project)
     (project / ".embedded").mkdir()
-    if (root / ".embedded" / "mysql").exists():
-        (project / ".embedded" / "mysql").symlink_to(root / ".embedded" / "mysql")
+    (project / ".embedded" / "mysql").symlink_to(root / ".embedded" / "mysql")
     own = load_settings(root=project, environ={})
     yield own
     services.stop_services(own, print)

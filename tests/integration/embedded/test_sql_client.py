@@ -37,10 +37,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ask(client: Path, mysql: MysqlSettings, statement: str) -> subprocess.CompletedProcess[str]:
+def ask(client: Path, root: Path, mysql: MysqlSettings, statement: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [client, *client_arguments(mysql, "mysql")],
-        env=client_environment(replace(load_settings(environ={}), mysql=mysql)),
+        env=client_environment(replace(load_settings(root=root, environ={}), mysql=mysql)),
         input=statement,
         capture_output=True,
         text=True,
@@ -50,31 +50,33 @@ def ask(client: Path, mysql: MysqlSettings, statement: str) -> subprocess.Comple
 
 
 @pytest.mark.usefixtures("home")
-def test_statements_through_a_pipe_are_answered_by_each_kind_of_server(client: Path, mysql: MysqlSettings) -> None:
-    answered = ask(client, mysql, "select 6 * 7 as answer;")
+def test_statements_through_a_pipe_are_answered_by_each_kind_of_server(
+    client: Path, root: Path, mysql: MysqlSettings
+) -> None:
+    answered = ask(client, root, mysql, "select 6 * 7 as answer;")
     assert (answered.returncode, answered.stdout.split()) == (0, ["answer", "42"]), answered.stderr
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("mode", TLS_MODES)
 def test_each_tls_mode_means_the_same_to_the_client(
-    client: Path, fragile: FragileServer, authority: Authority, mode: TlsMode
+    client: Path, root: Path, fragile: FragileServer, authority: Authority, mode: TlsMode
 ) -> None:
     ca = authority.ca if mode.startswith("verify") else None
-    answered = ask(client, fragile.trusting(ca, mode), "show session status like 'Ssl_cipher';")
+    answered = ask(client, root, fragile.trusting(ca, mode), "show session status like 'Ssl_cipher';")
     assert answered.returncode == 0, answered.stderr
     assert (len(answered.stdout.split()) == 4) == (mode != "disabled")
 
 
 @pytest.mark.usefixtures("home")
 def test_the_client_refuses_a_server_that_another_authority_signed_or_that_has_another_name(
-    client: Path, fragile: FragileServer, authority: Authority, tmp_path: Path
+    client: Path, root: Path, fragile: FragileServer, authority: Authority, tmp_path: Path
 ) -> None:
     stranger = create_authority(tmp_path, address="127.0.0.1")
-    assert ask(client, fragile.trusting(stranger.ca, "verify_ca"), "select 1;").returncode != 0
+    assert ask(client, root, fragile.trusting(stranger.ca, "verify_ca"), "select 1;").returncode != 0
     by_name = replace(fragile.trusting(authority.ca, "verify_identity"), host="localhost")
-    assert ask(client, by_name, "select 1;").returncode != 0
-    assert ask(client, fragile.trusting(authority.ca, "verify_identity"), "select 1;").returncode == 0
+    assert ask(client, root, by_name, "select 1;").returncode != 0
+    assert ask(client, root, fragile.trusting(authority.ca, "verify_identity"), "select 1;").returncode == 0
 
 
 def read_until(descriptor: int, wanted: str, *, seconds: float = 30) -> str:
@@ -141,15 +143,14 @@ def test_on_a_terminal_it_opens_the_database_of_the_run_and_shows_the_password_t
         ({"MODE": "producton"}, "error: MODE is 'producton', expected development or production"),
     ],
 )
-def test_what_stands_in_the_way_is_told_in_one_line(
-    root: Path, tmp_path: Path, environ: dict[str, str], line: str
-) -> None:
-    for name in ("pipeline", "embedded", "pipeline.yml", "requirements-sql.txt"):
-        (tmp_path / name).symlink_to(root / name)
-    program = "import sys; from embedded.__main__ import main; sys.exit(main(['sql']))"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MYSQL_", "DEEPCVR_", "MODE"))}
+def test_what_stands_in_the_way_is_told_in_one_line(root: Path, environ: dict[str, str], line: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=clean | environ, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "embedded", "sql"],
+        cwd=root,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.stderr == f"{line}\n"
     assert ended.returncode != 0

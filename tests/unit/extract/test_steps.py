@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,11 +82,9 @@ assert not heavy, heavy
     assert "examples:" in ended.stdout
 
 
-def test_check_in_production_mode_without_credentials_says_what_to_set(root: Path, tmp_path: Path) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MODE", "DEEPCVR_"))}
-    environ |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+def test_check_in_production_mode_without_credentials_says_what_to_set(root: Path) -> None:
     command = [sys.executable, "-m", "extract", "--check", "--mode", "production"]
-    ended = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1

@@ -52,7 +52,8 @@ def test_on_a_terminal_only_the_lines_that_were_printed_are_left(root: Path) -> 
 
 
 def test_in_a_log_there_are_plain_lines_and_only_where_it_takes_long(root: Path) -> None:
-    ended = subprocess.run([sys.executable, "-c", _PROGRAM], cwd=root, capture_output=True, text=True, check=True)
+    program = _PROGRAM.replace("time.sleep(", "time.sleep(0.1 * ")
+    ended = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
 
     assert ended.stderr == ""
     assert len(ended.stdout.splitlines()) == 3

@@ -79,6 +79,7 @@ def test_the_explode_agrees_with_the_grammar_on_a_record_of_a_hundred_megabytes(
     assert contents([explode(line + b"\n", "common_feature")]) == plainly([line], "common_feature")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
