@@ -175,6 +175,12 @@ def run(watch: Watch, shell: Shell, line: str, **environment: str) -> subprocess
     return result
 
 
+@pytest.fixture(scope="module")
+def whole_job(shell: Shell, watch: Watch, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`make run`, begun anew, under watch."""
+    return run(watch, shell, "umask 000; make run FORCE=1", **environment)
+
+
 def test_a_secret_in_a_command_line_would_be_seen() -> None:
     watch = Watch({"marker": WRONG_S3_SECRET}, free_port())
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", WRONG_S3_SECRET]) as process:
@@ -184,11 +190,9 @@ def test_a_secret_in_a_command_line_would_be_seen() -> None:
 
 
 def test_the_whole_job_leaks_no_secret_and_leaves_nothing_temporary(
-    shell: Shell, watch: Watch, environment: dict[str, str], temporary: Path
+    whole_job: subprocess.CompletedProcess[str], watch: Watch, temporary: Path
 ) -> None:
-    ended = run(watch, shell, "umask 000; make run FORCE=1", **environment)
-
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert whole_job.returncode == 0, whole_job.stdout + whole_job.stderr
     assert watch.leaks == set()
     assert any(b"SparkSubmit" in line for line in watch.lines)
     assert any(b"dbt\0build" in line for line in watch.lines)
@@ -201,6 +205,7 @@ def test_the_whole_job_leaks_no_secret_and_leaves_nothing_temporary(
     assert [path for pid in ended_java for path in Path("/tmp").glob(f"hsperfdata_*/{pid}")] == []
 
 
+@pytest.mark.usefixtures("whole_job")
 def test_sparks_pages_show_no_secret(watch: Watch) -> None:
     assert b"spark.master" in watch.pages["environment"]
     assert b"</html>" in watch.pages["/environment/"]
@@ -228,6 +233,7 @@ def test_a_run_that_is_refused_shows_no_secret(
     assert watch.leaks == set()
 
 
+@pytest.mark.usefixtures("whole_job")
 def test_a_task_that_fails_shows_no_secret(
     shell: Shell, watch: Watch, environment: dict[str, str], mariadb_by_tcp: MysqlSettings
 ) -> None:
@@ -243,6 +249,7 @@ def test_a_task_that_fails_shows_no_secret(
     assert watch.leaks == set()
 
 
+@pytest.mark.usefixtures("whole_job")
 def test_what_the_job_wrote_is_its_owners_alone_whatever_the_umask(project: Path) -> None:
     spark_log = (project / "logs" / "spark.log").stat().st_mode
     # The programs that set-up unpacked are anybody's, in a folder that is not.
@@ -256,6 +263,7 @@ def test_what_the_job_wrote_is_its_owners_alone_whatever_the_umask(project: Path
     assert not stat.S_IMODE(spark_log) & 0o077
 
 
+@pytest.mark.usefixtures("whole_job")
 def test_no_file_holds_a_secret_after_all_of_this(
     project: Path, watch: Watch, temporary: Path, marked_s3: S3Server, mariadb_by_tcp: MysqlSettings
 ) -> None:
