@@ -156,7 +156,7 @@ def test_a_reader_sees_whole_tables_at_every_moment_of_a_build(project: DbtProje
 
     reader = threading.Thread(target=read)
     reader.start()
-    succeeded, output = project.attempt("run")
+    succeeded, output = project.run("run")
     ended.set()
     reader.join()
     assert succeeded, output
