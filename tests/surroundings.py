@@ -46,6 +46,11 @@ def replace_surroundings(home: Path) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def activated_path() -> str:
+    """What PATH is while the virtual environment is active."""
+    return os.pathsep.join([str(CHECKOUT / ".venv" / "bin"), os.environ["PATH"]])
+
+
 def put_back(environ: Mapping[str, str]) -> None:
     """Make this the environment of the process, and nothing else."""
     os.environ.clear()

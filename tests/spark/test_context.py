@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.surroundings import activated_path
+
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -30,11 +32,10 @@ def spark_settings(folder: Path, root: Path, *command: str, **environment: str) 
     (folder / "conf").mkdir()
     (folder / "conf" / "spark-defaults.conf").write_text(DECLARED)
     (folder / "script.py").write_text(SCRIPT)
-    clean = {name: value for name, value in os.environ.items() if "SPARK" not in name}
     answer = subprocess.run(
         [*command, str(folder / "script.py"), str(folder / "spark.log")],
         cwd=folder,
-        env=clean | {"PYTHONPATH": str(root), "SPARK_CONF_DIR": str(folder / "conf")} | environment,
+        env=os.environ | {"PYTHONPATH": str(root), "SPARK_CONF_DIR": str(folder / "conf")} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -55,13 +56,8 @@ def test_spark_defaults_go_before_those_of_the_project(root: Path, tmp_path: Pat
 
 
 def test_spark_submits_arguments_go_before_everything(root: Path, tmp_path: Path) -> None:
-    spark_submit = str(Path(sys.executable).with_name("spark-submit"))
-    settings = spark_settings(
-        tmp_path,
-        root,
-        *(spark_submit, "--master", "local[1,2]", "--conf", "spark.executor.memory=800m"),
-        PYSPARK_PYTHON=sys.executable,
-    )
+    command = ("spark-submit", "--master", "local[1,2]", "--conf", "spark.executor.memory=800m")
+    settings = spark_settings(tmp_path, root, *command, PATH=activated_path())
 
     assert settings["master"] == "local[1,2]"
     assert settings["spark.executor.memory"] == "800m"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -25,6 +24,7 @@ from spark_jobs.context import spark_context
 from spark_jobs.explode_features import run_step
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.staging import empty_staging_tables
+from tests.surroundings import activated_path
 
 SMALL_PARTITIONS = {"partition_size": "4 KiB"}
 NUM_SAMPLES, NUM_GROUPS = 500, 40
@@ -260,11 +260,10 @@ def test_a_spark_master_that_is_not_there_is_told_at_once(
 
 
 def test_spark_submit_shows_the_jobs_help(root: Path, tmp_path: Path) -> None:
-    spark_submit = Path(sys.executable).with_name("spark-submit")
     answer = subprocess.run(
-        [spark_submit, root / "spark_jobs" / "explode_features.py", "--help"],
+        ["spark-submit", root / "spark_jobs" / "explode_features.py", "--help"],
         cwd=tmp_path,
-        env=os.environ | {"PYSPARK_PYTHON": sys.executable},
+        env=os.environ | {"PATH": activated_path()},
         capture_output=True,
         text=True,
         check=False,

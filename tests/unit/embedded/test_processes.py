@@ -37,7 +37,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_script(folder: Path, script: str) -> int:
         folder.mkdir(exist_ok=True)
         program = tmp_path / "serverd"
-        program.write_text(f"#!{sys.executable}\nimport signal, time\n{script}\n")
+        # As pip does it: the path of Python may hold blanks, which a first line does not take.
+        starter = f"#!/bin/sh\n'''exec' \"{sys.executable}\" \"$0\" \"$@\"\n' '''\n"
+        program.write_text(f"{starter}import signal, time\n{script}\n")
         program.chmod(0o755)
         log = open_log(tmp_path / "log" / "server.log")
         process = start_detached([str(program), "--option"], folder=folder, log=log)
