@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,8 @@ from tests.watchdog import watched
 # A password that would break out of a shell word, an SQL text or a URL.
 PASSWORD = """it's a "secret" w%rd @/:;"""
 USER = "deepcvr"
+
+_ENVIRONMENT = pytest.StashKey[Mapping[str, str]]()
 
 _SIZES = Sizes(buffer_pool_bytes=256 << 20, redo_log_bytes=256 << 20)
 
@@ -49,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: what it imports may look at the environment too."""
     home = tempfile.TemporaryDirectory(prefix="deepcvr-home-")
     config.add_cleanup(home.cleanup)
-    replace_surroundings(Path(home.name))
+    config.stash[_ENVIRONMENT] = replace_surroundings(Path(home.name))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -71,11 +72,11 @@ def _no_process_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(autouse=True)
-def _the_environment_is_put_back() -> Iterator[None]:
-    """Whatever a test, or the code that it calls, has set goes with it."""
-    before = dict(os.environ)
+def _the_environment_is_put_back(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Whatever a test, a fixture that several share, or the code that they call has set is gone for the next one."""
+    put_back(pytestconfig.stash[_ENVIRONMENT])
     yield
-    put_back(before)
+    put_back(pytestconfig.stash[_ENVIRONMENT])
 
 
 @pytest.fixture(scope="session")
@@ -153,8 +154,7 @@ def mysql_by_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlSett
 
 
 @pytest.fixture(scope="session")
-def spark_cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
     """A Spark standalone cluster: a master and two workers."""
-    java = root / ".embedded" / "java"
-    with start_cluster(tmp_path_factory.mktemp("cluster"), java if java.is_dir() else None) as cluster:
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster

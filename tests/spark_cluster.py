@@ -17,6 +17,7 @@ from pathlib import Path
 import pyspark
 
 from tests.ports import free_port
+from tests.surroundings import spark_environment
 
 # Two addresses, because Spark never runs two attempts of a task at once on one host.
 HOSTS = ("127.0.0.1", "127.0.0.2")
@@ -69,13 +70,8 @@ class SparkCluster:
 
 
 @contextmanager
-def start_cluster(folder: Path, java_home: Path | None) -> Iterator[SparkCluster]:
-    """Run a cluster that authenticates and encrypts what its members say to each other.
-
-    Args:
-        folder: for all it writes.
-        java_home: Java, if it is not on the PATH.
-    """
+def start_cluster(folder: Path) -> Iterator[SparkCluster]:
+    """Run a cluster that authenticates and encrypts what its members say to each other, in a folder of its own."""
     conf_folder = folder / "conf"
     conf_folder.mkdir(mode=0o700)
     _write_conf(
@@ -92,8 +88,7 @@ def start_cluster(folder: Path, java_home: Path | None) -> Iterator[SparkCluster
 
     def start(name: str, host: str, arguments: Sequence[str]) -> None:
         environment = {
-            **os.environ,
-            **({"JAVA_HOME": str(java_home)} if java_home else {}),
+            **spark_environment(),
             "SPARK_CONF_DIR": str(conf_folder),
             "SPARK_LOCAL_IP": host,
             "SPARK_DAEMON_MEMORY": "256m",

@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # Where the programs are, Java among them; where temporary files have room; what numpy must know of the processor; and
 # what is said to the tests themselves.
 _KEPT_NAMES = ("PATH", "JAVA_HOME", "LD_LIBRARY_PATH", "TMPDIR", "FUZZ_SEED")
-_KEPT_PREFIXES = ("OPENBLAS_", "PYTEST_XDIST_")
+_KEPT_PREFIXES = ("OPENBLAS_",)
 
 # Where set-up puts the programs, in the order in which they are looked for.
 _PROGRAM_FOLDERS = (".embedded", ".checks")
@@ -37,25 +37,30 @@ def clean_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "LANG": "C.UTF-8", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def replace_surroundings(home: Path) -> None:
-    """Give this process, and with it all that it starts, the clean environment."""
-    put_back(clean_environment(os.environ, home))
+def replace_surroundings(home: Path) -> dict[str, str]:
+    """Give this process, and with it all that it starts, the clean environment, and say what it is."""
+    environment = clean_environment(os.environ, home)
+    put_back(environment)
     os.umask(0o022)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A script that has started the tests in its background has Ctrl-C ignored by all that it starts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def activated_path() -> str:
-    """What PATH is while the virtual environment is active."""
-    return os.pathsep.join([str(CHECKOUT / ".venv" / "bin"), os.environ["PATH"]])
+    return environment
 
 
 def put_back(environ: Mapping[str, str]) -> None:
-    """Make this the environment of the process, and nothing else."""
+    """Make this the environment of the process, and nothing else but what pytest keeps there."""
+    of_pytest = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
     os.environ.clear()
-    os.environ.update(environ)
+    os.environ.update({**environ, **of_pytest})
     time.tzset()
+
+
+def spark_environment() -> dict[str, str]:
+    """What Spark's own commands need of who types them: an active .venv and, where set-up brought Java, JAVA_HOME."""
+    path = os.pathsep.join([str(CHECKOUT / ".venv" / "bin"), os.environ["PATH"]])
+    java = CHECKOUT / ".embedded" / "java"
+    return os.environ | {"PATH": path} | ({"JAVA_HOME": str(java)} if java.is_dir() else {})
 
 
 def copy_project(copy: Path) -> Path:

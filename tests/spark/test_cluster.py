@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
 from tests.ports import free_port
 from tests.spark_cluster import SparkCluster, command_line, descendants, kill
+from tests.surroundings import spark_environment
 
 NUM_SAMPLES, NUM_GROUPS, FEATURES = 6000, 100, 40
 PARTITION_SIZE = 256 << 10
@@ -146,7 +146,7 @@ class Job:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", JOB],
                 cwd=load.settings.root,
-                env=os.environ | environment,
+                env=spark_environment() | environment,
                 stdin=subprocess.PIPE,
                 stdout=printed,
                 stderr=printed,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.surroundings import activated_path
+from tests.surroundings import spark_environment
 
 SCRIPT = """
 import json, sys
@@ -35,7 +34,7 @@ def spark_settings(folder: Path, root: Path, *command: str, **environment: str) 
     answer = subprocess.run(
         [*command, str(folder / "script.py"), str(folder / "spark.log")],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(root), "SPARK_CONF_DIR": str(folder / "conf")} | environment,
+        env=spark_environment() | {"PYTHONPATH": str(root), "SPARK_CONF_DIR": str(folder / "conf")} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -57,7 +56,7 @@ def test_spark_defaults_go_before_those_of_the_project(root: Path, tmp_path: Pat
 
 def test_spark_submits_arguments_go_before_everything(root: Path, tmp_path: Path) -> None:
     command = ("spark-submit", "--master", "local[1,2]", "--conf", "spark.executor.memory=800m")
-    settings = spark_settings(tmp_path, root, *command, PATH=activated_path())
+    settings = spark_settings(tmp_path, root, *command)
 
     assert settings["master"] == "local[1,2]"
     assert settings["spark.executor.memory"] == "800m"

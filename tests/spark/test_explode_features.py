@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +23,7 @@ from spark_jobs.context import spark_context
 from spark_jobs.explode_features import run_step
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.staging import empty_staging_tables
-from tests.surroundings import activated_path
+from tests.surroundings import spark_environment
 
 SMALL_PARTITIONS = {"partition_size": "4 KiB"}
 NUM_SAMPLES, NUM_GROUPS = 500, 40
@@ -263,7 +262,7 @@ def test_spark_submit_shows_the_jobs_help(root: Path, tmp_path: Path) -> None:
     answer = subprocess.run(
         ["spark-submit", root / "spark_jobs" / "explode_features.py", "--help"],
         cwd=tmp_path,
-        env=os.environ | {"PATH": activated_path()},
+        env=spark_environment(),
         capture_output=True,
         text=True,
         check=False,

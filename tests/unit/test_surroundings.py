@@ -89,7 +89,8 @@ def test_the_last_lines_of_a_failed_run_repeat_each_failure_alone(tmp_path: Path
     )
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", str(tmp_path)]
     command += ["-m", "soak or not soak", "-c", str(CHECKOUT / "pyproject.toml"), str(module)]
-    ended = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    environment = clean_environment(os.environ, tmp_path)  # without what this run of pytest was told
+    ended = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 1, ended.stdout + ended.stderr
     again = "again, alone: .venv/bin/python -m pytest"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from export.job import export
 from tests.integration.export.conftest import Tables
+from tests.surroundings import spark_environment
 
 # What is asked of each block, beside running: the rows of one field, as the database has them, stand in `expected`.
 CHECKS = {
@@ -72,13 +72,11 @@ def test_the_page_reads_what_the_tables_hold(tables: Tables, root: Path, tmp_pat
     (tmp_path / "page.py").write_text(
         expected + blocks((root / "docs" / "export.md").read_text())[heading] + CHECKS[heading]
     )
-    java = root / ".embedded" / "java"
     ended = subprocess.run(
         [sys.executable, "page.py"],
         cwd=tmp_path,
-        env=os.environ
-        | {"PYSPARK_SUBMIT_ARGS": "--master local[1] --conf spark.ui.enabled=false pyspark-shell"}
-        | ({"JAVA_HOME": str(java)} if java.is_dir() else {}),
+        env=spark_environment()
+        | {"PYSPARK_SUBMIT_ARGS": "--master local[1] --conf spark.ui.enabled=false pyspark-shell"},
         capture_output=True,
         text=True,
         check=False,
