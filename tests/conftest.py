@@ -53,6 +53,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ENVIRONMENT] = replace_surroundings(Path(home.name))
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name bytes by their argument: they are hard to type, and what gzip makes of them has the time in it."""
+    del config
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End with the commands that repeat, each alone, what has failed."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -60,6 +66,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     failed = {report.nodeid: report for each in ("failed", "error") for report in reporter.stats.get(each, ())}
     for nodeid, report in failed.items():
+        if ".py" not in nodeid:  # a worker itself has failed
+            continue
         soak = "-m soak " if "soak" in getattr(report, "keywords", ()) else ""
         reporter.write_line(f"again, alone: .venv/bin/python -m pytest {soak}{shlex.quote(nodeid)}")
 
