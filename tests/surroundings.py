@@ -92,6 +92,7 @@ def mysql_program(kind: Kind) -> MysqlProgram:
 def _not_of_the_project(folder: str, names: Iterable[str]) -> set[str]:
     ignored = {line.strip("/") for line in (CHECKOUT / ".gitignore").read_text().splitlines()}
     here = Path(folder)
-    return shutil.ignore_patterns(".git", *ignored)(folder, [*names]) | {
+    # Where TMPDIR is in the checkout, the copies are made in what is copied.
+    return shutil.ignore_patterns(".git", "pytest-of-*", *ignored)(folder, [*names]) | {
         name for name in names if (here / name).is_file() and (here / name).stat().st_size > _LARGEST_FILE
     }
