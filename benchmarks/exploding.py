@@ -56,7 +56,7 @@ def measure_exploding(settings: Settings) -> Iterator[Measurement]:
 
 def tasks_of(path: Path, kind: RecordKind) -> list[Task]:
     """Cut a CSV file as the job does."""
-    return [(path, kind, partition) for partition in plan_partitions(path, "", DEFAULT_PARTITION_SIZE)]
+    return [(path, kind, partition) for partition in plan_partitions(path, kind, "", DEFAULT_PARTITION_SIZE)]
 
 
 def _ship_own_code() -> None:

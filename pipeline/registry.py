@@ -12,9 +12,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from pymysql.cursors import Cursor
+
 from pipeline.errors import LoadError
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
-from pipeline.settings import MysqlSettings, Settings
+from pipeline.settings import DataSet, MysqlSettings, RecordKind, Settings
 
 _ASSET = """
 create table if not exists asset (
@@ -33,6 +35,7 @@ create table if not exists load_partition (
     load_id int unsigned not null,
     source_file varchar(255) character set ascii collate ascii_bin not null,
     source_sha256 char(64) character set ascii collate ascii_bin not null,
+    record_kind varchar(16) character set ascii collate ascii_bin not null,
     partition_number int unsigned not null,
     first_line bigint unsigned not null,
     first_byte bigint unsigned not null,
@@ -41,6 +44,7 @@ create table if not exists load_partition (
     num_rows bigint unsigned null,
     num_structures bigint unsigned null,
     num_rejects bigint unsigned null,
+    num_non_records bigint unsigned null,
     state varchar(16) character set ascii collate ascii_bin not null,
     loaded_at datetime(6) null,
     primary key (load_id, source_file, partition_number)
@@ -55,6 +59,8 @@ create table if not exists feature_load (
     primary key (load_id)
 )
 """
+
+_TABLES = {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD}
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class Partition:
     Attributes:
         source_file: name of the CSV file.
         source_sha256: checksum of the whole CSV file.
+        record_kind: the kind of its records, as pipeline.yml declares the file.
         partition_number: from 1 in each file.
         first_line: number of its first line in the file, from 1.
         first_byte: offset of its first byte.
@@ -94,6 +101,7 @@ class Partition:
 
     source_file: str
     source_sha256: str
+    record_kind: RecordKind
     partition_number: int
     first_line: int
     first_byte: int
@@ -103,12 +111,18 @@ class Partition:
 
 @dataclass(frozen=True)
 class LoadTotals:
-    """What the loaded partitions of a load hold."""
+    """What the loaded partitions of a load hold.
+
+    Attributes:
+        num_lines: each is a row, a rejected record, or no record at all.
+        num_non_records: lines that are no records: a header, and empty lines at the end of a file.
+    """
 
     num_lines: int
     num_rows: int
     num_structures: int
     num_rejects: int
+    num_non_records: int
 
 
 def open_registry(settings: Settings) -> MysqlConnection:
@@ -124,17 +138,33 @@ def open_registry(settings: Settings) -> MysqlConnection:
             if not cursor.fetchone():
                 cursor.execute(f"create database if not exists `{database}` character set utf8mb4")
     connection = connect(settings.mysql, database=settings.staging_database)
-    with explained(settings.mysql):
-        _create_missing(connection, {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD})
+    with explained(settings.mysql), connection.cursor() as cursor:
+        cursor.execute("select table_name from information_schema.tables where table_schema = database()")
+        present = {name for (name,) in cursor.fetchall()}
+        for name in _TABLES.keys() - present:
+            cursor.execute(_TABLES[name])
+        if "load_partition" in present:
+            _add_kinds(cursor, settings.data_set)
     return connection
 
 
-def _create_missing(connection: MysqlConnection, tables: dict[str, str]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("select table_name from information_schema.tables where table_schema = database()")
-        present = {name for (name,) in cursor.fetchall()}
-        for name in tables.keys() - present:
-            cursor.execute(tables[name])
+def _add_kinds(cursor: Cursor, data_set: DataSet) -> None:
+    """Let a registry that is older than the kinds of records know them."""
+    cursor.execute(
+        "select 1 from information_schema.columns where table_schema = database()"
+        " and table_name = 'load_partition' and column_name = 'record_kind'"
+    )
+    if cursor.fetchone():
+        return
+    cursor.execute(
+        "alter table load_partition add record_kind varchar(16) character set ascii collate ascii_bin not null"
+        " after source_sha256, add num_non_records bigint unsigned null after num_rejects"
+    )
+    for kind, member in data_set.members.items():
+        cursor.execute(
+            "update load_partition set record_kind = %s, num_non_records = num_rejects * 0 where source_file = %s",
+            (kind, member),
+        )
 
 
 def record_asset(connection: MysqlConnection, asset: Asset) -> None:
@@ -161,11 +191,11 @@ def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Pa
     """Give the current load's number (None if there is none) and the state of each of its partitions."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select load_id, source_file, source_sha256, partition_number, first_line, first_byte, end_byte,"
-            " num_lines, state from load_partition where state <> 'superseded'"
+            "select load_id, source_file, source_sha256, record_kind, partition_number, first_line, first_byte,"
+            " end_byte, num_lines, state from load_partition where state <> 'superseded'"
         )
         rows = cursor.fetchall()
-    states = {Partition(*row[1:8]): str(row[8]) for row in rows}
+    states = {Partition(*row[1:9]): str(row[9]) for row in rows}
     return (max(row[0] for row in rows) if rows else None), states
 
 
@@ -185,13 +215,14 @@ def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> 
         row = cursor.fetchone()
         load_id = int(row[0]) if row else 1
         cursor.executemany(
-            "insert into load_partition (load_id, source_file, source_sha256, partition_number, first_line,"
-            " first_byte, end_byte, num_lines, state) values (%s, %s, %s, %s, %s, %s, %s, %s, 'planned')",
+            "insert into load_partition (load_id, source_file, source_sha256, record_kind, partition_number,"
+            " first_line, first_byte, end_byte, num_lines, state) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'planned')",
             [
                 (
                     load_id,
                     partition.source_file,
                     partition.source_sha256,
+                    partition.record_kind,
                     partition.partition_number,
                     partition.first_line,
                     partition.first_byte,
@@ -235,13 +266,23 @@ def mark_loaded(
     num_rows: int,
     num_structures: int,
     num_rejects: int,
+    num_non_records: int,
 ) -> None:
     """Record what a partition gave, in the transaction that holds its rows."""
     with connection.cursor() as cursor:
         cursor.execute(
             "update load_partition set state = 'loaded', num_rows = %s, num_structures = %s, num_rejects = %s,"
-            " loaded_at = utc_timestamp(6) where load_id = %s and source_file = %s and partition_number = %s",
-            (num_rows, num_structures, num_rejects, load_id, partition.source_file, partition.partition_number),
+            " num_non_records = %s, loaded_at = utc_timestamp(6)"
+            " where load_id = %s and source_file = %s and partition_number = %s",
+            (
+                num_rows,
+                num_structures,
+                num_rejects,
+                num_non_records,
+                load_id,
+                partition.source_file,
+                partition.partition_number,
+            ),
         )
 
 
@@ -269,6 +310,7 @@ def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:
         num_rows=sum(total.num_rows for total in totals),
         num_structures=sum(total.num_structures for total in totals),
         num_rejects=sum(total.num_rejects for total in totals),
+        num_non_records=sum(total.num_non_records for total in totals),
     )
 
 
@@ -276,8 +318,8 @@ def file_totals(connection: MysqlConnection, load_id: int) -> dict[str, LoadTota
     """Sum what the loaded partitions of a load hold so far, by source file."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select source_file, sum(num_lines), sum(num_rows), sum(num_structures), sum(num_rejects)"
-            " from load_partition where load_id = %s and state = 'loaded' group by source_file",
+            "select source_file, sum(num_lines), sum(num_rows), sum(num_structures), sum(num_rejects),"
+            " sum(num_non_records) from load_partition where load_id = %s and state = 'loaded' group by source_file",
             (load_id,),
         )
         return {str(file): LoadTotals(*map(int, sums)) for file, *sums in cursor.fetchall()}

@@ -78,7 +78,7 @@ def _lines(settings: Settings, connection: MysqlConnection, totals: dict[str, Lo
     lines = []
     for kind in RECORD_KINDS:
         file = settings.data_set.members[kind]
-        total = totals.get(file, LoadTotals(0, 0, 0, 0))
+        total = totals.get(file, LoadTotals(0, 0, 0, 0, 0))
         rows_table, structures_table = _TABLES[kind]
         if rows_table:
             source = f"{total.num_rows:,} of the {total.num_lines:,} lines of {file}"

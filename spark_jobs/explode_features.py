@@ -56,7 +56,7 @@ _MOST_PARTITIONS_IN_TASK = 16
 
 _SECONDS_BETWEEN_POLLS = 0.5
 
-Part: TypeAlias = tuple[Path, RecordKind, Partition]
+Part: TypeAlias = tuple[Path, Partition]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,9 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
     """
     supersede_load(registry)
     empty_staging_tables(registry)
-    partitions = [partition for file in files for partition in plan_partitions(file.path, file.sha256, partition_size)]
+    partitions = [
+        partition for file in files for partition in plan_partitions(file.path, file.kind, file.sha256, partition_size)
+    ]
     if not partitions:
         raise LoadError("both CSV files are empty: nothing to load")
     return Load(begin_load(registry, partitions), tuple(partitions), has_features=False)
@@ -166,7 +168,7 @@ def _land(
     *,
     verbose: bool,
 ) -> float:
-    parts = [(file.path, file.kind, partition) for file, partition in _interleaved(load.pending, files)]
+    parts = _interleaved(load.pending, files)
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
     land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
@@ -197,12 +199,12 @@ def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]
         begin += size
 
 
-def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[tuple[SourceFile, Partition]]:
+def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[Part]:
     """Order partitions so that both files advance together: tasks side by side then seldom share a table."""
-    by_name = {file.path.name: file for file in files}
+    paths = {file.path.name: file.path for file in files}
     size = {file.path.name: file.path.stat().st_size for file in files}
     ordered = sorted(partitions, key=lambda partition: partition.end_byte / size[partition.source_file])
-    return [(by_name[partition.source_file], partition) for partition in ordered]
+    return [(paths[partition.source_file], partition) for partition in ordered]
 
 
 def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ from pymysql.protocol import LoadLocalPacketWrapper
 from pipeline.errors import LoadError
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.registry import Partition, claim_partition, mark_loaded
-from pipeline.settings import MysqlSettings, RecordKind
+from pipeline.settings import MysqlSettings
 from spark_jobs.explode import Exploded, RejectedRecord, explode
 from spark_jobs.feature_ids import Ids, distinct, pack_ids
 from spark_jobs.partitions import read_blocks
@@ -158,12 +158,12 @@ def _end_of_data(connection: Any) -> Any:
     return connection._read_packet()
 
 
-def land_partitions(destination: Destination, parts: Iterable[tuple[Path, RecordKind, Partition]]) -> None:
+def land_partitions(destination: Destination, parts: Iterable[tuple[Path, Partition]]) -> None:
     """Explode partitions and land each of them, unless that has been done, over one connection.
 
     Args:
         destination: where to.
-        parts: CSV file, the kind of its records, and which part of it.
+        parts: CSV file, and which part of it.
 
     Raises:
         LoadError: a partition cannot be landed whole. Those before it have landed.
@@ -177,15 +177,16 @@ def land_partitions(destination: Destination, parts: Iterable[tuple[Path, Record
         assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
         with connection.cursor() as cursor:
             cursor.execute(f"set session innodb_lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT}")
-        for path, kind, partition in parts:
+        for path, partition in parts:
             connection.begin()
             if claim_partition(connection, destination.load_id, partition):
-                _land(connection, destination.load_id, path, kind, partition)
+                _land(connection, destination.load_id, path, partition)
             connection.commit()
 
 
-def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKind, partition: Partition) -> None:
-    target, collected = target_of(kind), _Collected()
+def _land(connection: StreamConnection, load_id: int, path: Path, partition: Partition) -> None:
+    kind, collected = partition.record_kind, _Collected()
+    target = target_of(kind)
     partition_number = b"%d" % partition.partition_number
     exploded = (explode(block, kind, partition_number) for block in read_blocks(path, partition))
     num_structures = connection.load(
@@ -208,6 +209,7 @@ def _land(connection: StreamConnection, load_id: int, path: Path, kind: RecordKi
         num_rows=num_rows,
         num_structures=num_structures,
         num_rejects=num_rejects,
+        num_non_records=0,
     )
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from pipeline.errors import LoadError
 from pipeline.registry import Partition
+from pipeline.settings import RecordKind
 
 # Large enough that the work on a block hides Python's own cost, small enough to stay near the processor's cache.
 BLOCK_SIZE = 2 << 20
@@ -16,11 +17,12 @@ BLOCK_SIZE = 2 << 20
 MAX_LINE_SIZE = 1 << 30
 
 
-def plan_partitions(path: Path, source_sha256: str, partition_size: int) -> list[Partition]:
+def plan_partitions(path: Path, kind: RecordKind, source_sha256: str, partition_size: int) -> list[Partition]:
     """Cut a file into partitions.
 
     Args:
         path: the CSV file.
+        kind: the kind of its records.
         source_sha256: its checksum, which every partition carries.
         partition_size: how many bytes a partition has before it is filled up to the end of a line.
 
@@ -35,6 +37,7 @@ def plan_partitions(path: Path, source_sha256: str, partition_size: int) -> list
                 Partition(
                     source_file=path.name,
                     source_sha256=source_sha256,
+                    record_kind=kind,
                     partition_number=len(partitions) + 1,
                     first_line=first_line,
                     first_byte=first_byte,

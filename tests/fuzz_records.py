@@ -322,7 +322,7 @@ def check_round(made: Round, folder: Path) -> Counts:
     expected = plainly(made.lines, made.kind)
     try:
         with mock.patch.object(partitions_module, "BLOCK_SIZE", made.block_size):
-            planned = plan_partitions(path, "", made.partition_size)
+            planned = plan_partitions(path, made.kind, "", made.partition_size)
             exploded = [explode(block, made.kind) for part in planned for block in read_blocks(path, part)]
         found = contents(exploded)
     except Exception as error:

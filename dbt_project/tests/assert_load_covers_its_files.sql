@@ -1,4 +1,4 @@
--- The partitions of the load cover every line of the file that was unpacked.
+-- Each file of the load is one that was unpacked, and its partitions cover every line of it.
 with planned as (
     select
         source_file,
@@ -24,8 +24,8 @@ validation_errors as (
         planned.num_lines,
         landed.num_rows
     from planned
-    inner join landed on planned.source_sha256 = landed.sha256
-    where planned.num_lines <> landed.num_rows
+    left join landed on planned.source_sha256 = landed.sha256
+    where planned.num_lines <> coalesce(landed.num_rows, -1)
 )
 
 select * from validation_errors

@@ -1,9 +1,9 @@
--- Every line that the load counted as a reject is in rejected_record, and no other is.
+-- Every line that the load counted as a reject or as no record is in rejected_record, and no other is.
 with counted as (
     select
         source_file,
         partition_number,
-        sum(num_rejects) as num_rejects
+        sum(num_rejects + num_non_records) as num_rejects
     from {{ current_load() }} as partitions
     group by
         source_file,

@@ -1,7 +1,7 @@
 -- Each partition's rows are in staging, and their num_features add up to the structures that the load counted.
 with counted as (
     select
-        {{ side_of('source_file') }} as side,
+        side,
         partition_number,
         num_rows,
         num_structures

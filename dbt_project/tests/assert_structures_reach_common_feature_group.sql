@@ -3,7 +3,7 @@
 with counted as (
     select coalesce(sum(num_structures), 0) as num_structures
     from {{ current_load() }} as partitions
-    where {{ side_of('source_file') }} = 'common'
+    where side = 'common'
 ),
 
 staged as (

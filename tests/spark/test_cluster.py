@@ -132,7 +132,7 @@ def unpack(settings: Settings, registry: MysqlConnection, kind: RecordKind, line
     now = datetime.now(UTC).replace(tzinfo=None)
     checksum = hashlib.sha256(content).hexdigest()
     record_asset(registry, Asset(settings.member_uri(kind), "etag", len(content), checksum, content.count(b"\n"), now))
-    return plan_partitions(path, checksum, PARTITION_SIZE)
+    return plan_partitions(path, kind, checksum, PARTITION_SIZE)
 
 
 class Job:

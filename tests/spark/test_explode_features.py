@@ -175,8 +175,7 @@ def test_a_task_that_spark_runs_twice_lands_its_partition_once(
     assert load_id is not None
     destination = Destination(settings.mysql, settings.staging_database, load_id)
     for partition in states:
-        kind: RecordKind = "sample" if partition.source_file.startswith("sample") else "common_feature"
-        land_partitions(destination, [(settings.member_path(kind), kind, partition)])
+        land_partitions(destination, [(settings.member_path(partition.record_kind), partition)])
 
     assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
 

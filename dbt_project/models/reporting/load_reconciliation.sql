@@ -14,13 +14,16 @@ rejected_records as (
 files as (
     select
         source_file,
-        {{ side_of('source_file') }} as side,
+        side,
         sum(num_lines) as num_lines,
         sum(num_rows) as num_rows,
         sum(num_rejects) as num_rejects,
+        sum(num_non_records) as num_non_records,
         sum(num_structures) as num_structures
     from partitions
-    group by source_file
+    group by
+        source_file,
+        side
 ),
 
 row_counts as (
@@ -46,6 +49,7 @@ final as (
         files.num_lines,
         files.num_rows,
         files.num_rejects,
+        files.num_non_records,
         coalesce(rejected_records.recorded_rejects, 0) as recorded_rejects,
         row_counts.staged_rows,
         row_counts.table_rows,

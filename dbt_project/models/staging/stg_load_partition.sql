@@ -7,6 +7,8 @@ renamed as (
         load_id,
         source_file,
         source_sha256,
+        record_kind,
+        case record_kind when 'sample' then 'sample' when 'common_feature' then 'common' end as side,
         partition_number,
         first_line,
         first_byte,
@@ -15,6 +17,7 @@ renamed as (
         num_rows,
         num_structures,
         num_rejects,
+        num_non_records,
         state,
         loaded_at
     from source

@@ -52,8 +52,8 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
     now = datetime.now(UTC).replace(tzinfo=None)
     archive = "s3://deepcvr-data/development/taobao_train.tar.gz"
     members = [
-        ("sample_skeleton_train.csv", "a" * 64, sample, sample_feature),
-        ("common_features_train.csv", "b" * 64, common_feature, common_feature_group),
+        ("sample", "sample_skeleton_train.csv", "a" * 64, sample, sample_feature),
+        ("common_feature", "common_features_train.csv", "b" * 64, common_feature, common_feature_group),
     ]
     return {
         "sample": sample,
@@ -65,12 +65,12 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
         "rejected_record": [],
         "asset": [
             (archive, "etag", 1, "0" * 64, None, now),
-            *((f"{archive}#{file}", "etag", 1, sha256, len(rows), now) for file, sha256, rows, _ in members),
+            *((f"{archive}#{file}", "etag", 1, sha256, len(rows), now) for _, file, sha256, rows, _ in members),
         ],
         "load_partition": [
             partition
-            for file, sha256, rows, structures in members
-            for partition in _partitions(file, sha256, rows, structures, now)
+            for kind, file, sha256, rows, structures in members
+            for partition in _partitions(kind, file, sha256, rows, structures, now)
         ],
         "feature_load": [(1, len(feature), now)],
     }
@@ -86,12 +86,14 @@ def _structures(side: str, chance: random.Random) -> Iterator[tuple[str, int, st
                 yield name, feature_id, chance.choice(["1.0", "0.69315", "1.09861", "0.0797", "2.5e-05"])
 
 
-def _partitions(file: str, sha256: str, rows: list[Row], structures: list[Row], now: datetime) -> Iterator[Row]:
+def _partitions(
+    kind: str, file: str, sha256: str, rows: list[Row], structures: list[Row], now: datetime
+) -> Iterator[Row]:
     num_structures = Counter(row[0] for row in structures)
     for number, first in enumerate(range(0, len(rows), ROWS_PER_PARTITION)):
         part = rows[first : first + ROWS_PER_PARTITION]
-        counts = (len(part), len(part), sum(num_structures[row[0]] for row in part), 0)
-        yield 1, file, sha256, number, first + 1, 0, 1, *counts, "loaded", now
+        counts = (len(part), len(part), sum(num_structures[row[0]] for row in part), 0, 0)
+        yield 1, file, sha256, kind, number, first + 1, 0, 1, *counts, "loaded", now
 
 
 def stage(mysql: MysqlSettings, database: str, tables: Tables, root: Path) -> None:

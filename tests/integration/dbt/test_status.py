@@ -35,8 +35,9 @@ def begin_new_load(project: DbtProject) -> None:
     """A second load of the same rows, as `make extract FORCE=1` leaves it."""
     project.query(
         "update load_partition set state = 'superseded'",
-        "insert into load_partition select 2, source_file, source_sha256, partition_number, first_line, first_byte,"
-        " end_byte, num_lines, num_rows, num_structures, num_rejects, 'loaded', loaded_at from load_partition",
+        "insert into load_partition select 2, source_file, source_sha256, record_kind, partition_number, first_line,"
+        " first_byte, end_byte, num_lines, num_rows, num_structures, num_rejects, num_non_records, 'loaded', loaded_at"
+        " from load_partition",
         "insert into feature_load select 2, num_features, loaded_at from feature_load",
         database=STAGING,
     )

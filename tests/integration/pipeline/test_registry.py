@@ -29,9 +29,9 @@ from pipeline.registry import (
 from pipeline.settings import MysqlSettings, Settings, load_settings
 
 PARTITIONS = [
-    Partition("sample_skeleton_train.csv", "a" * 64, 1, 1, 0, 100, 3),
-    Partition("sample_skeleton_train.csv", "a" * 64, 2, 4, 100, 170, 2),
-    Partition("common_features_train.csv", "b" * 64, 1, 1, 0, 50, 1),
+    Partition("sample_skeleton_train.csv", "a" * 64, "sample", 1, 1, 0, 100, 3),
+    Partition("sample_skeleton_train.csv", "a" * 64, "sample", 2, 4, 100, 170, 2),
+    Partition("common_features_train.csv", "b" * 64, "common_feature", 1, 1, 0, 50, 1),
 ]
 
 
@@ -68,11 +68,11 @@ def test_a_load_is_planned_loaded_and_superseded(registry: MysqlConnection) -> N
 
     registry.begin()
     assert claim_partition(registry, load_id, PARTITIONS[0])
-    mark_loaded(registry, load_id, PARTITIONS[0], num_rows=2, num_structures=26, num_rejects=1)
+    mark_loaded(registry, load_id, PARTITIONS[0], num_rows=2, num_structures=26, num_rejects=1, num_non_records=0)
     registry.commit()
     assert not claim_partition(registry, load_id, PARTITIONS[0])
-    assert load_totals(registry, load_id) == LoadTotals(3, 2, 26, 1)
-    assert file_totals(registry, load_id) == {"sample_skeleton_train.csv": LoadTotals(3, 2, 26, 1)}
+    assert load_totals(registry, load_id) == LoadTotals(3, 2, 26, 1, 0)
+    assert file_totals(registry, load_id) == {"sample_skeleton_train.csv": LoadTotals(3, 2, 26, 1, 0)}
 
     supersede_load(registry)
     assert current_partitions(registry) == (None, {})

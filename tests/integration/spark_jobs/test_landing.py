@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,13 @@ SKELETON = "sample_skeleton_train.csv"
 
 
 def plan(staging: MysqlConnection, path: Path, *, partition_size: int = 1 << 20) -> tuple[int, list[Partition]]:
-    partitions = plan_partitions(path, SHA256, partition_size)
+    partitions = plan_partitions(path, "sample", SHA256, partition_size)
     return begin_load(staging, partitions), partitions
 
 
 def land(mysql: MysqlSettings, path: Path, kind: RecordKind, load_id: int, partitions: list[Partition]) -> None:
     destination = Destination(mysql, "deepcvr_landing_staging", load_id)
-    land_partitions(destination, [(path, kind, partition) for partition in partitions])
+    land_partitions(destination, [(path, replace(partition, record_kind=kind)) for partition in partitions])
 
 
 def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:

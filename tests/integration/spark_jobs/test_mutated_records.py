@@ -39,9 +39,9 @@ def staging(mysql: MysqlSettings, root: Path) -> Iterator[MysqlConnection]:
 
 
 def land(mysql: MysqlSettings, staging: MysqlConnection, path: Path, kind: RecordKind, partition_size: int) -> None:
-    partitions = plan_partitions(path, "0" * 64, partition_size)
+    partitions = plan_partitions(path, kind, "0" * 64, partition_size)
     destination = Destination(mysql, f"{DATABASE}_staging", begin_load(staging, partitions))
-    land_partitions(destination, [(path, kind, partition) for partition in partitions])
+    land_partitions(destination, [(path, partition) for partition in partitions])
     land_features(destination)
 
 

@@ -48,7 +48,7 @@ class Job:
     def land(self, mysql: MysqlSettings | None = None) -> None:
         """Land the partition."""
         destination = Destination(mysql or self.server.settings, STAGING, self.load_id)
-        land_partitions(destination, [(self.path, "sample", self.partition)])
+        land_partitions(destination, [(self.path, self.partition)])
 
     def counts(self) -> tuple[int, int, str]:
         """Rows, structures and the partition's state, as they are committed."""
@@ -80,7 +80,7 @@ def plan(server: FragileServer, path: Path, root: Path) -> Job:
     with closing(open_registry(settings_for(server.settings, root))) as connection:
         supersede_load(connection)
         empty_staging_tables(connection)
-        (partition,) = plan_partitions(path, "0" * 64, 1 << 30)
+        (partition,) = plan_partitions(path, "sample", "0" * 64, 1 << 30)
         return Job(server, path, begin_load(connection, [partition]), partition)
 
 
@@ -190,11 +190,11 @@ def test_packets_fit_a_server_that_takes_small_ones(job: Job, root: Path, tmp_pa
         with closing(open_registry(settings_for(job.server.settings, root))) as connection:
             supersede_load(connection)
             empty_staging_tables(connection)
-            partitions = plan_partitions(path, "0" * 64, 1 << 30)
+            partitions = plan_partitions(path, "sample", "0" * 64, 1 << 30)
             many = [replace(partitions[0], partition_number=number) for number in range(1, 1000)]
             load_id = begin_load(connection, many)
             assert len(current_partitions(connection)[1]) == len(many)
-        land_partitions(Destination(job.server.settings, STAGING, load_id), [(path, "sample", many[0])])
+        land_partitions(Destination(job.server.settings, STAGING, load_id), [(path, many[0])])
 
     assert job.server.as_root(f"select length(record) from {STAGING}.rejected_record") == [(300_000,)]
 

@@ -9,7 +9,7 @@ from spark_jobs.explode_features import Load, _summary
 
 
 def test_the_seconds_of_the_explode_step_come_from_its_report() -> None:
-    totals = LoadTotals(num_lines=50_000, num_rows=49_990, num_structures=943_812, num_rejects=10)
+    totals = LoadTotals(num_lines=50_000, num_rows=49_990, num_structures=943_812, num_rejects=10, num_non_records=0)
     report = f"[1/1] explode: {_summary(totals, 1000, Load(1, (), has_features=False), 7.25)} (12.0 s)"
     assert seconds_of_report(report) == pytest.approx(7.25, rel=1e-4)
 

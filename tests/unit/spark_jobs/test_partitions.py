@@ -26,7 +26,7 @@ def test_partitions_hold_each_line_once_whatever_the_sizes(
         patch.setattr(partitions_module, "BLOCK_SIZE", block_size)
         path = Path(folder) / "some.csv"
         path.write_bytes(text)
-        planned = plan_partitions(path, "0" * 64, size)
+        planned = plan_partitions(path, "sample", "0" * 64, size)
         blocks = [list(read_blocks(path, partition)) for partition in planned]
 
     assert b"".join(block for partition in blocks for block in partition) == expected
@@ -42,7 +42,7 @@ def test_partitions_hold_each_line_once_whatever_the_sizes(
 def test_a_file_that_became_shorter_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
     path.write_bytes(b"one\ntwo\nthree\n")
-    (partition,) = plan_partitions(path, "0" * 64, 100)
+    (partition,) = plan_partitions(path, "sample", "0" * 64, 100)
     path.write_bytes(b"one\ntwo\n")
 
     with pytest.raises(LoadError, match="has changed"):
@@ -56,7 +56,7 @@ def test_a_line_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytes
     path.write_bytes(b"x" * 40 + b"\n")
 
     with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes"):
-        plan_partitions(path, "0" * 64, 100)
+        plan_partitions(path, "sample", "0" * 64, 100)
 
 
 @given(lines=LINES, size=st.integers(1, 200))
