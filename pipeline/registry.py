@@ -60,7 +60,21 @@ create table if not exists feature_load (
 )
 """
 
-_TABLES = {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD}
+# dbt writes it; it is made here with the others, so that one user needs no more privileges than the other.
+_TEST_RUN = """
+create table if not exists test_run (
+    run_id char(36) character set ascii collate ascii_bin not null,
+    load_id int unsigned null,
+    num_passed int unsigned not null,
+    num_warned int unsigned not null,
+    num_failed int unsigned not null,
+    is_selection tinyint unsigned not null,
+    ended_at datetime(6) not null,
+    primary key (run_id)
+)
+"""
+
+_TABLES = {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD, "test_run": _TEST_RUN}
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,10 @@ from pipeline.errors import SettingsError
 
 Mode = Literal["development", "production"]
 RecordKind = Literal["sample", "common_feature"]
-Severity = Literal["warn", "error"]
 TlsMode = Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
 
 # The tables that dbt builds and keeps whole, parents first.
@@ -204,7 +202,8 @@ def load_settings(
     chosen = _choose_data_set(data_set or environ.get("DATASET") or "train", data_sets)
     names = {"mode": the_mode, "data_set": chosen.name}
     source, folders = _section(declared, "source"), _section(declared, "folders")
-    _check_tests(_section(declared, "tests"))
+    if "tests" in declared:
+        raise SettingsError("pipeline.yml: tests is unknown: the limits of tests are variables in dbt_project.yml")
     return Settings(
         root=root,
         mode=the_mode,
@@ -243,7 +242,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(declared, dict):
-        raise SettingsError(f"{path} must hold source, data_sets, databases, folders, extract, sample and tests")
+        raise SettingsError(f"{path} must hold source, data_sets, databases, folders, extract and sample")
     return cast(Mapping[str, Any], declared)
 
 
@@ -329,24 +328,6 @@ def _sample(section: Mapping[str, Any]) -> Mapping[str, Any]:
     if missing:
         raise SettingsError(f"pipeline.yml: sample.{missing[0]} is missing")
     return section
-
-
-def _check_tests(section: Mapping[str, Any]) -> None:
-    """Refuse a mistake in what `dbt test` reads here before the hours that a load may take, and not after them."""
-    severities = _section(section, "orphan_samples", "tests.")
-    _refuse_unknown(section, "tests", ("orphan_samples", "max_reject_share"))
-    _refuse_unknown(severities, "tests.orphan_samples", MODES)
-    for mode in MODES:
-        if severities.get(mode) not in SEVERITIES:
-            expected = " or ".join(SEVERITIES)
-            raise SettingsError(
-                f"pipeline.yml: tests.orphan_samples.{mode} is {severities.get(mode)!r}, expected {expected}"
-            )
-    share = section.get("max_reject_share")
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise SettingsError(
-            f"pipeline.yml: tests.max_reject_share is {share!r}, expected a number from 0 to 1 such as 0.001"
-        )
 
 
 def _refuse_unknown(section: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:

@@ -14,14 +14,21 @@
 {% endmacro %}
 
 
+{#- A server may want each table to have a key: the first column of a seed is its own. -#}
+{% macro create_empty_seed_sql(relation, names, seed) %}
+    create table {{ relation }} (
+    {%- for name in names %}
+        {{ name }} {{ seed.config.column_types[name] }},
+    {%- endfor %}
+        primary key ({{ names[0] }})
+    ) {{ table_options() }}
+{% endmacro %}
+
+
 {% macro create_seed_sql(relation, seed) %}
     {%- set lines = graph.nodes['analysis.' ~ project_name ~ '.' ~ seed.name ~ '_rows'].raw_code.splitlines() -%}
     {%- set names = lines[0].split(',') -%}
-    create table {{ relation }} (
-    {%- for name in names %}
-        {{ name }} {{ seed.config.column_types[name] }}{{ ',' if not loop.last }}
-    {%- endfor %}
-    )
+    {{ create_empty_seed_sql(relation, names, seed) }}
     {%- for line in lines[1:] if line %}
     {{ 'union all ' if not loop.first }}select
         {%- for value in line.split(',') %}

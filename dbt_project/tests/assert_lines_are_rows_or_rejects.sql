@@ -1,4 +1,4 @@
--- Every line of the source became a row, a reject, or is no record (a header, an empty last line), partition by partition.
+-- Every line of the source became a row or a reject, or is no record (a header, an empty last line), in each partition.
 with validation_errors as (
     select
         source_file,

@@ -8,8 +8,20 @@
 {#- The adapter takes the server's default character set, which may be anything. -#}
 {% macro mysql__create_schema(relation) -%}
     {%- call statement('create_schema') -%}
-        create schema if not exists {{ relation.without_identifier() }} character set utf8mb4
+        create schema if not exists {{ relation.without_identifier() }} character set utf8mb4 collate utf8mb4_bin
     {%- endcall -%}
+{% endmacro %}
+
+
+{#- The adapter's table of a seed has no key, and the server's own form. -#}
+{% macro mysql__create_csv_table(model, agate_table) %}
+    {%- if agate_table.column_names | reject('in', model.config.column_types) | list -%}
+        {{ return(default__create_csv_table(model, agate_table)) }}
+    {%- endif -%}
+    {%- call statement('_') -%}
+        {{ create_empty_seed_sql(this.render(), agate_table.column_names, model) }}
+    {%- endcall -%}
+    {{ return('') }}
 {% endmacro %}
 
 

@@ -85,8 +85,14 @@
         {%- for expression in contract.checks %},
         check ({{ expression }})
         {%- endfor %}
-    ) engine = InnoDB comment = 'built from load {{ load_id }}'
+    ) {{ table_options() }} comment = 'built from load {{ load_id }}'
 {% endmacro %}
+
+
+{#- Whatever a server takes by default. -#}
+{% macro table_options() -%}
+    engine = InnoDB row_format = dynamic character set utf8mb4 collate utf8mb4_bin
+{%- endmacro %}
 
 
 {% macro foreign_key_sql(foreign_key) -%}

@@ -10,8 +10,11 @@
     {%- do refuse_other_kind(this) -%}
     {%- do assert_columns_match_contract(sql, contract) -%}
 
+    {%- do require_begun_run() -%}
+    {%- set load_id = current_load_id() -%}
+    {%- do require_current_load(load_id) -%}
     {%- do run_query("drop table if exists " ~ next_relation) -%}
-    {%- do run_query(create_from_contract_sql(next_relation, contract, current_load_id())) -%}
+    {%- do run_query(create_from_contract_sql(next_relation, contract, load_id)) -%}
     {%- if config.get('list_repeated_keys') -%}{%- do refuse_repeated_keys(sql, contract) -%}{%- endif -%}
     {#-
         With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
@@ -23,10 +26,9 @@
     {%- endcall -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
     {%- do add_foreign_keys(next_relation, contract.foreign_keys) -%}
-    {%- set links = links_to(this) -%}
-    {%- for link in links -%}{%- do hold_name(link) -%}{%- endfor -%}
+    {%- do require_current_load(load_id) -%}
     {%- do swap_in(next_relation, target_relation) -%}
-    {%- for link in links + [this] -%}{%- do release_name(link) -%}{%- endfor -%}
+    {%- do release_name(this) -%}
 
     {{ run_hooks(post_hooks, inside_transaction=False) }}
 
@@ -35,10 +37,6 @@
 
 
 {% macro prepare_build_session() %}
-    {#- Each statement stands for itself: DDL commits anyway, and a half-filled generation is dropped, not rolled back. -#}
-    {%- do run_query("set session autocommit = 1") -%}
-    {#- Without strict mode the server would clip what does not fit. -#}
-    {%- do run_query("set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'") -%}
     {#- `insert ... select` then locks none of the rows it reads. -#}
     {%- do run_query("set session transaction isolation level read committed") -%}
     {#- A reader who never ends may keep a table from being replaced, but not for ever. -#}
@@ -47,14 +45,6 @@
     {%- if run_query("show variables like 'innodb_ddl_buffer_size'") | length > 0 -%}
         {%- do run_query("set session innodb_ddl_buffer_size = 67108864") -%}
     {%- endif -%}
-{% endmacro %}
-
-
-{#- Written into the comment of each table: `make status` tells by it whether a newer load is staged. -#}
-{% macro current_load_id() %}
-    {%- set partitions = api.Relation.create(schema=target.schema ~ '_staging', identifier='load_partition') -%}
-    {%- set found = run_query("select max(load_id) as load_id from " ~ partitions ~ " where state <> 'superseded'") -%}
-    {{ return(found.rows[0]['load_id'] | int) }}
 {% endmacro %}
 
 
@@ -118,8 +108,6 @@
 
 {% macro add_foreign_keys(relation, foreign_keys) %}
     {%- for foreign_key in foreign_keys -%}
-        {#- Held until the key is added, so that no other run can replace the parent after it was searched. -#}
-        {%- do hold_name(link_between(this, foreign_key.parent)) -%}
         {%- set orphans = describe_orphans(relation, foreign_key) -%}
         {%- if orphans -%}
             {{ exceptions.raise_compiler_error(
@@ -136,9 +124,6 @@
         {%- endfor -%}
         {%- do run_ddl("alter table " ~ relation ~ " " ~ clauses | join(', ') ~ ", algorithm = inplace") -%}
     {%- endif -%}
-    {%- for foreign_key in foreign_keys -%}
-        {%- do release_name(link_between(this, foreign_key.parent)) -%}
-    {%- endfor -%}
 {% endmacro %}
 
 

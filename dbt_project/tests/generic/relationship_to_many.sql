@@ -1,6 +1,6 @@
 {#-
     Each value of a column is among the values of a key that is not unique, to which MySQL 8.4 and later refuse a foreign
-    key. It warns or fails with the number of rows that have none, as `tests` in pipeline.yml says for the mode.
+    key. It warns or fails with the number of rows that have none, as the variable orphan_samples says for the mode.
 -#}
 {% test relationship_to_many(model, column_name, to, field) %}
 {{ config(

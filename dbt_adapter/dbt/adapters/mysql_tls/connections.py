@@ -1,7 +1,11 @@
-"""Connections of dbt that are encrypted, and verified, as the profile says."""
+"""Connections of dbt: encrypted and verified as the profile says, in a session that is the project's own."""
 
 from __future__ import annotations
 
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +13,18 @@ from typing import Any
 import mysql.connector
 from dbt.adapters.mysql.connections import MySQLConnectionManager, MySQLCredentials
 from dbt.contracts.connection import Connection, ConnectionState
-from dbt.exceptions import DbtRuntimeError, FailedToConnectError
+from dbt.exceptions import DbtDatabaseError, DbtRuntimeError, FailedToConnectError
 
 MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
+
+# What a server says may hold what a terminal takes for commands.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# What a session sets is the project's: the same statements as pipeline/mysql.py has, which a test compares.
+SESSION = ("set session autocommit = 1",)
+
+# Proxies end connections that are quiet.
+_SECONDS_BETWEEN_WORDS = 5
 
 
 @dataclass(init=False)
@@ -46,7 +59,7 @@ class TlsCredentials(MySQLCredentials):
     @property
     def driver_arguments(self) -> dict[str, Any]:
         """What mysql-connector calls the mode. For `required` it has no name: see `open`."""
-        if self.ssl_mode == "disabled":
+        if self.ssl_mode == "disabled" or not self.server:
             return {"ssl_disabled": True}
         if not self._is_verified:
             return {}
@@ -64,14 +77,47 @@ class TlsCredentials(MySQLCredentials):
         return (*super()._connection_keys(), "ssl_mode", "ssl_ca")  # type: ignore[no-untyped-call]
 
 
+class Keeper:
+    """A connection that holds locks of the server by name, until it is closed or the process ends."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle, self._turn, self._ended = handle, threading.Lock(), threading.Event()
+        threading.Thread(target=self._keep_talking, daemon=True).start()
+
+    def hold(self, name: str, seconds: int) -> tuple[bool, int | None]:
+        """Take a lock, or give up after some seconds: whether it is held, and by which connection else."""
+        (held,) = self._ask("select get_lock(%s, %s)", (name, seconds))
+        if held == 1:
+            return True, None
+        (holder,) = self._ask("select is_used_lock(%s)", (name,))
+        return False, holder
+
+    def close(self) -> None:
+        """Give all locks back."""
+        self._ended.set()
+        with suppress(mysql.connector.Error):
+            self._handle.close()
+
+    def _ask(self, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+        with self._turn, self._handle.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchone()
+
+    def _keep_talking(self) -> None:
+        with suppress(mysql.connector.Error):
+            while not self._ended.wait(_SECONDS_BETWEEN_WORDS):
+                self._ask("select 1")
+
+
 class TlsConnectionManager(MySQLConnectionManager):
-    """Opens connections with TLS as the credentials say; the rest is dbt-mysql's."""
+    """Opens connections as the credentials say, and makes their session the project's; the rest is dbt-mysql's."""
 
     TYPE = "mysql_tls"
+    keeper: Keeper | None = None
 
     @classmethod
     def open(cls, connection: Connection) -> Connection:
-        """Open a connection, as dbt-mysql does but for TLS.
+        """Open a connection, as dbt-mysql does but for TLS and the session.
 
         Raises:
             FailedToConnectError: the server cannot be reached, refuses, or is not believed.
@@ -79,23 +125,64 @@ class TlsConnectionManager(MySQLConnectionManager):
         if connection.state == ConnectionState.OPEN:
             return connection
         credentials = cls.get_credentials(connection.credentials)  # type: ignore[no-untyped-call]
-        optional = {name: getattr(credentials, name) for name in ("port", "charset", "collation")}
         try:
-            connection.handle = mysql.connector.connect(
-                host=credentials.server,
-                user=credentials.username,
-                passwd=credentials.password,
-                buffered=True,
-                **{name: value for name, value in optional.items() if value},
-                **credentials.driver_arguments,
-            )
-            if credentials.ssl_mode == "required":
-                _require_cipher(connection.handle)
+            connection.handle = connect(credentials)
         except mysql.connector.Error as error:
             connection.handle, connection.state = None, ConnectionState.FAIL
-            raise FailedToConnectError(_explanation(error, credentials)) from error
+            raise FailedToConnectError(printable(_explanation(error, credentials))) from error
         connection.state = ConnectionState.OPEN
         return connection
+
+    @contextmanager
+    def exception_handler(self, sql: str) -> Iterator[None]:
+        """As dbt-mysql's, with what the server says made harmless for a terminal."""
+        try:
+            with super().exception_handler(sql):
+                yield
+        except DbtDatabaseError as error:
+            raise DbtDatabaseError(printable(str(error.msg))) from error
+
+    def hold_lock(self, name: str, seconds: int) -> tuple[bool, int | None]:
+        """Hold a lock of the server until this command of dbt has ended; see `Keeper.hold`."""
+        self.keeper = self.keeper or Keeper(connect(self.profile.credentials))
+        return self.keeper.hold(name, seconds)
+
+    def cleanup_all(self) -> None:
+        """Give up all connections, and the locks."""
+        super().cleanup_all()
+        if self.keeper:
+            self.keeper.close()
+            self.keeper = None
+
+
+def printable(text: str) -> str:
+    """Write what a terminal would take for a command as its number."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def connect(credentials: Any) -> Any:
+    """Open a connection of the driver's, in the project's session.
+
+    Raises:
+        mysql.connector.Error: the server cannot be reached, refuses, or is not believed.
+    """
+    socket = {"unix_socket": credentials.unix_socket}
+    host = {"host": credentials.server, **({"port": credentials.port} if credentials.port else {})}
+    optional = {name: getattr(credentials, name) for name in ("charset", "collation")}
+    handle = mysql.connector.connect(
+        user=credentials.username,
+        passwd=credentials.password,
+        buffered=True,
+        **(host if credentials.server else socket),
+        **{name: value for name, value in optional.items() if value},
+        **credentials.driver_arguments,
+    )
+    if credentials.ssl_mode == "required" and credentials.server:
+        _require_cipher(handle)
+    with handle.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+    return handle
 
 
 def _require_cipher(handle: Any) -> None:
@@ -108,7 +195,10 @@ def _require_cipher(handle: Any) -> None:
 
 
 def _explanation(error: mysql.connector.Error, credentials: TlsCredentials) -> str:
-    server, text = f"{credentials.server}:{credentials.port}", " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    if not credentials.server:
+        return text
+    server = f"{credentials.server}:{credentials.port}"
     if "certificate verify failed" in text.lower():
         return (
             f"{server} is not believed: check MYSQL_SSL_CA ({credentials.ssl_ca}) and MYSQL_HOST;"
