@@ -39,9 +39,8 @@ run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
 	@$(VENV)/dbt build --target $(DATASET)
-	@cp target/run_results.json target/build_results.json # dbt docs writes its own over them
 	@$(VENV)/dbt --quiet docs generate --target $(DATASET)
-	@$(VENV)/python -m pipeline.summary --run-results target/build_results.json
+	@$(VENV)/python -m pipeline.summary
 
 extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)
 	@$(VENV)/python -m extract --check

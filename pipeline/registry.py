@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pymysql.cursors import Cursor
 
@@ -139,6 +139,25 @@ class LoadTotals:
     num_non_records: int
 
 
+@dataclass(frozen=True)
+class RunOfTests:
+    """What became of the tests of one command of dbt.
+
+    Attributes:
+        load_id: the load that the tested tables were built from, where that is known.
+        num_failed: tests that failed, ended in an error or were skipped.
+        is_selection: whether the command was given a selection of what to run.
+        ended_at: UTC.
+    """
+
+    load_id: int | None
+    num_passed: int
+    num_warned: int
+    num_failed: int
+    is_selection: bool
+    ended_at: datetime
+
+
 def open_registry(settings: Settings) -> MysqlConnection:
     """Connect to the staging database, which is made with its registry if it is missing.
 
@@ -230,7 +249,8 @@ def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> 
         load_id = int(row[0]) if row else 1
         cursor.executemany(
             "insert into load_partition (load_id, source_file, source_sha256, record_kind, partition_number,"
-            " first_line, first_byte, end_byte, num_lines, state) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'planned')",
+            " first_line, first_byte, end_byte, num_lines, state)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'planned')",
             [
                 (
                     load_id,
@@ -314,6 +334,20 @@ def has_loaded_features(connection: MysqlConnection, load_id: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("select 1 from feature_load where load_id = %s", (load_id,))
         return cursor.fetchone() is not None
+
+
+def latest_test_run(connection: MysqlConnection, staging_database: str) -> RunOfTests | None:
+    """Give the outcome of the tests that dbt has run last on the tables of a staging database, if it has run any."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select load_id, num_passed, num_warned, num_failed, is_selection, ended_at"
+            f" from `{staging_database}`.test_run order by ended_at desc limit 1"
+        )
+        row = cursor.fetchone()
+    if not row:
+        return None
+    load_id, passed, warned, failed, is_selection, ended_at = row
+    return RunOfTests(load_id, passed, warned, failed, bool(is_selection), ended_at.replace(tzinfo=UTC))
 
 
 def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:

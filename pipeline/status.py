@@ -1,7 +1,7 @@
 """What is downloaded, unpacked, staged, built and tested, for each mode and data set.
 
-It is read from the files in the data folders, from the registry in the staging databases, from the comment that dbt
-leaves on each table that it builds, and from dbt's account of its latest runs. Nothing is started or changed.
+It is read from the files in the data folders, from the registry in the staging databases, where dbt writes down what
+has become of its tests too, and from the comment that it leaves on each table. Nothing is started or changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import DatabaseError
@@ -19,7 +18,7 @@ from pipeline.files import read_json
 from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part_path, read_manifest
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.progress import quantity
-from pipeline.registry import current_partitions, has_loaded_features, load_totals
+from pipeline.registry import RunOfTests, current_partitions, has_loaded_features, latest_test_run, load_totals
 from pipeline.settings import CORE_TABLES, MODES, RECORD_KINDS, Settings, load_settings
 
 State = Literal["no", "partly", "outdated", "failed", "done", "unknown"]
@@ -28,7 +27,8 @@ State = Literal["no", "partly", "outdated", "failed", "done", "unknown"]
 _SECONDS_TO_WAIT = 3
 _REGISTRY = {"load_partition", "feature_load"}
 _LOAD_COMMENT = re.compile(r"load (\d+)")
-_RELATION = re.compile(r"`(\w+)`\.`\w+`")
+# What a run of dbt that has not ended has replaced.
+_REPLACED = tuple(f"{name}__old_1" for name in CORE_TABLES)
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,13 @@ def read_status(settings: Settings, *, has_server: bool = True) -> Status:
     ]
     if not has_server:
         return Status(settings.mysql.address, None, tuple(_status(one, (_NOT, _NOT, _NOT)) for one in each))
-    results = _read_results(settings.root / "target", {one.database for one in each})
     try:
         with (
             explained(settings.mysql),
             closing(connect(settings.mysql, seconds_to_wait=_SECONDS_TO_WAIT)) as connection,
         ):
             tables = _read_tables(connection, each)
-            found = [_in_database(one, connection, tables, results.get(one.database)) for one in each]
+            found = [_in_database(one, connection, tables) for one in each]
     except DatabaseError as error:
         return Status(settings.mysql.address, str(error), tuple(_status(one, (_UNKNOWN,) * 3) for one in each))
     statuses = tuple(_status(one, stages) for one, stages in zip(each, found, strict=True))
@@ -176,7 +175,7 @@ def lines_of(status: Status, settings: Settings) -> Iterator[str]:
     if command:
         yield f"next for {what}: {command}"
     elif chosen.tested.state == "failed":
-        yield f"{what}: tests have failed; target/run_results.json and dbt test tell which"
+        yield f"{what}: tests have failed; dbt test tells which"
     else:
         yield f"{what}: complete, in {chosen.database}"
 
@@ -196,12 +195,12 @@ def _status(settings: Settings, in_database: tuple[Stage, Stage, Stage]) -> Data
     )
 
 
-def _in_database(
-    settings: Settings, connection: MysqlConnection, tables: _Tables, results: Mapping[str, Any] | None
-) -> tuple[Stage, Stage, Stage]:
+def _in_database(settings: Settings, connection: MysqlConnection, tables: _Tables) -> tuple[Stage, Stage, Stage]:
     load_id, staged = _staged(settings, connection, tables)
     built = _built(settings, tables, load_id)
-    return staged, built, _tested(results, built)
+    has_runs = not tables.missing(settings.staging_database, {"test_run"})
+    run = latest_test_run(connection, settings.staging_database) if has_runs else None
+    return staged, built, _tested(run, built)
 
 
 def _downloaded(settings: Settings, archive: ArchiveManifest | None) -> Stage:
@@ -282,6 +281,8 @@ def _built(settings: Settings, tables: _Tables, load_id: int | None) -> Stage:
     times = [when for when, _ in made if when is not None]
     at = max(times).replace(tzinfo=UTC).isoformat() if times else None
     facts = {"tables": len(made), "loads": sorted(load for load in loads if load is not None), "at": at}
+    if len(tables.missing(settings.database, _REPLACED)) < len(_REPLACED):
+        return Stage("partly", "dbt run is at work or was stopped", facts)
     if missing:
         return Stage("partly", f"{len(made)} of {len(CORE_TABLES)} tables", facts)
     if len(loads) > 1:
@@ -292,23 +293,23 @@ def _built(settings: Settings, tables: _Tables, load_id: int | None) -> Stage:
     return Stage("done" if load == load_id else "outdated", f"from load {load}", facts)
 
 
-def _tested(results: Mapping[str, Any] | None, built: Stage) -> Stage:
-    if results is None or built.state == "no":
+def _tested(run: RunOfTests | None, built: Stage) -> Stage:
+    if run is None or built.state == "no":
         return _NOT
-    facts = dict(results)
-    counts = [f"{results[name]} {name}" for name in ("failed", "passed", "warned") if results[name] or name == "passed"]
-    text = ", ".join(counts)
+    facts = {**asdict(run), "ended_at": run.ended_at.isoformat()}
+    counts = {"failed": run.num_failed, "passed": run.num_passed, "warned": run.num_warned}
+    text = ", ".join(f"{number} {name}" for name, number in counts.items() if number or name == "passed")
     built_at = built.facts.get("at")
-    if built_at and datetime.fromisoformat(results["at"]) < datetime.fromisoformat(built_at):
+    if built_at and run.ended_at < datetime.fromisoformat(built_at):
         return Stage("outdated", "before the latest build", facts)
-    if results["failed"]:
+    if run.num_failed:
         return Stage("failed", text, facts)
-    return Stage("partly", f"{text}, of some", facts) if results["selected"] else Stage("done", text, facts)
+    return Stage("partly", f"{text}, of some", facts) if run.is_selection else Stage("done", text, facts)
 
 
 def _read_tables(connection: MysqlConnection, each: Sequence[Settings]) -> _Tables:
     databases = [name for one in each for name in (one.database, one.staging_database)]
-    names = [*CORE_TABLES, *_REGISTRY]
+    names = [*CORE_TABLES, *_REPLACED, *_REGISTRY, "test_run"]
     with connection.cursor() as cursor:
         cursor.execute(
             "select table_schema, table_name, create_time, table_comment from information_schema.tables"
@@ -316,42 +317,6 @@ def _read_tables(connection: MysqlConnection, each: Sequence[Settings]) -> _Tabl
             (databases, names),
         )
         return _Tables({(str(row[0]), str(row[1])): (row[2], str(row[3])) for row in cursor.fetchall()})
-
-
-def _read_results(folder: Path, databases: set[str]) -> dict[str, dict[str, Any]]:
-    """Read dbt's latest account of tests on each database.
-
-    dbt's `run_results.json` is of the latest command, whatever its target was, so the database is that which the
-    tests' own SQL names; `make run` keeps a copy under another name. Neither says on which server it was.
-    """
-    latest: dict[str, dict[str, Any]] = {}
-    for path in folder.glob("*_results.json"):
-        found = _parsed_results(read_json(path), databases)
-        if found and (found[0] not in latest or latest[found[0]]["at"] < found[1]["at"]):
-            latest[found[0]] = found[1]
-    return latest
-
-
-def _parsed_results(declared: Mapping[str, Any] | None, databases: set[str]) -> tuple[str, dict[str, Any]] | None:
-    try:
-        if declared is None or declared["args"]["which"] not in ("test", "build"):
-            return None
-        tests = [result for result in declared["results"] if result["unique_id"].startswith("test.")]
-        named = [name for result in tests for name in _RELATION.findall(result.get("compiled_code") or "")]
-        database = next(name for name in named if name in databases)
-        statuses = [result["status"] for result in tests]
-        passed, warned = statuses.count("pass"), statuses.count("warn")
-        at = datetime.fromisoformat(declared["metadata"]["generated_at"]).isoformat()
-        arguments = declared["args"]
-        return database, {
-            "passed": passed,
-            "warned": warned,
-            "failed": len(statuses) - passed - warned,
-            "selected": bool(arguments.get("select") or arguments.get("exclude")),
-            "at": at,
-        }
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration):
-        return None
 
 
 def _share(part: int, whole: int) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.activity import working
 from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parser, run_command, say
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect, explained
-from pipeline.registry import LoadTotals, current_partitions, file_totals
+from pipeline.registry import LoadTotals, RunOfTests, current_partitions, file_totals, latest_test_run
 from pipeline.settings import CORE_TABLES, RECORD_KINDS, RecordKind, Settings, load_settings
 
 # The tables of the normal form that hold, row for row, what a file holds.
@@ -35,12 +33,11 @@ class _Line:
     source: str
 
 
-def summary(settings: Settings, run_results: Path) -> list[str]:
+def summary(settings: Settings) -> list[str]:
     """Compare the tables with the source.
 
     Args:
         settings: name the data set and the databases.
-        run_results: dbt's account of the run that tested the tables.
 
     Returns:
         Lines for a person: the rows of each table beside what the loaded files hold, the rejected records, and the
@@ -56,6 +53,7 @@ def summary(settings: Settings, run_results: Path) -> list[str]:
         with closing(connect(settings.mysql, database=settings.staging_database)) as registry:
             load_id, _ = current_partitions(registry)
             totals = file_totals(registry, load_id) if load_id is not None else {}
+            tests = latest_test_run(registry, settings.staging_database)
         lines = _lines(settings, connection, totals)
     rejects = sum(total.num_rejects for total in totals.values())
     return [
@@ -63,7 +61,7 @@ def summary(settings: Settings, run_results: Path) -> list[str]:
         f"{settings.database}, from {settings.archive_uri}",
         *_aligned(lines),
         f"  rejected records: {rejects:,}",
-        f"  {_tests(run_results)}",
+        f"  {_tests(tests)}",
         "  lineage and columns: dbt docs serve, then http://localhost:8080",
     ]
 
@@ -101,16 +99,10 @@ def _aligned(lines: Sequence[_Line]) -> list[str]:
     return [f"  {line.table:<{name}}  {line.rows:>{rows},} rows   {line.source}" for line in lines]
 
 
-def _tests(run_results: Path) -> str:
-    try:
-        results = json.loads(run_results.read_text(encoding="utf-8"))["results"]
-    except (FileNotFoundError, KeyError, ValueError):
-        return f"tests: {run_results} tells of none: run dbt test"
-    statuses = [result["status"] for result in results if result["unique_id"].startswith("test.")]
-    if not statuses:
-        return f"tests: {run_results} tells of none: run dbt test"
-    passed, warned = statuses.count("pass"), statuses.count("warn")
-    return f"tests: {passed} passed, {warned} warned, {len(statuses) - passed - warned} failed"
+def _tests(run: RunOfTests | None) -> str:
+    if run is None:
+        return "tests: none were run: run dbt test"
+    return f"tests: {run.num_passed} passed, {run.num_warned} warned, {run.num_failed} failed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,16 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         examples=_EXAMPLES,
         environment=f"{DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}",
     )
-    parser.add_argument(
-        "--run-results",
-        type=Path,
-        default=Path("target/run_results.json"),
-        help="dbt's account of the run that tested the tables (default: %(default)s)",
-    )
     options = parser.parse_args(arguments)
 
     def show() -> None:
-        for line in summary(load_settings(), options.run_results):
+        for line in summary(load_settings()):
             say(line)
 
     return run_command(show, verbose=options.verbose)

@@ -29,7 +29,7 @@
     table, and by a part of one that is newer than the other tables.
 -#}
 {% macro require_publishable_load() %}
-    {%- set load_id, problems, limit = current_load_id(), [], max_reject_share() -%}
+    {%- set load_id, problems, limit = current_load_id(), [], var('max_reject_share') -%}
     {%- set files = run_query(
         "select source_file, record_kind, sum(num_lines - num_non_records) as records, sum(num_rejects) as rejects,"
         ~ " sum(num_rows) as num_rows, sum(num_structures) as structures from " ~ source('staging', 'load_partition')
@@ -122,27 +122,6 @@
     {%- set problem = what_replaced_load(load_id) -%}
     {%- if problem -%}{{ exceptions.raise_compiler_error(problem) }}{%- endif -%}
 {% endmacro %}
-
-
-{#- The share of a file's records that may be rejected, from the variable. -#}
-{% macro max_reject_share() -%}
-    {%- set share = var('max_reject_share') -%}
-    {%- if share is boolean or share is not number or share < 0 or share > 1 -%}
-        {%- do refuse("The variable max_reject_share is " ~ share ~ ", expected a number from 0 to 1 such as 0.001") -%}
-    {%- endif -%}
-    {{ return(share) }}
-{%- endmacro %}
-
-
-{% macro orphan_sample_severity() -%}
-    {%- set severity = (var('orphan_samples') or {}).get(run_mode()) -%}
-    {%- if severity not in ('warn', 'error') -%}
-        {{ exceptions.raise_compiler_error(
-            "The variable orphan_samples." ~ run_mode() ~ " is " ~ severity ~ ", expected warn or error"
-        ) }}
-    {%- endif -%}
-    {{ return(severity) }}
-{%- endmacro %}
 
 
 {% macro run_data_set() %}

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from dbt.adapters.base.impl import BaseAdapter
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
@@ -61,19 +60,6 @@ class DbtProject:
         process = self.start(*arguments, **variables)
         output, _ = process.communicate(timeout=120)
         return process.returncode == 0, output
-
-    @contextmanager
-    def settings(self, **tests: object) -> Iterator[None]:
-        """Let pipeline.yml declare other limits of the tests, for commands that `run` starts."""
-        path = self.folder / "pipeline.yml"
-        original = path.readlink()
-        declared = yaml.safe_load(path.read_text())
-        declared["tests"] |= tests
-        path.unlink()
-        path.write_text(yaml.safe_dump(declared))
-        yield
-        path.unlink()
-        path.symlink_to(original)
 
     def attempt(self, *arguments: str) -> tuple[bool, str]:
         """As `run`, inside this process: what the project's files and the environment say has been read already."""

@@ -334,13 +334,12 @@ def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
 
 
 @mariadb_in_soak
-def test_pipeline_yml_says_what_orphan_samples_are(project: DbtProject, published: Published) -> None:
+def test_a_variable_says_what_orphan_samples_are(project: DbtProject, published: Published) -> None:
     statement = "update sample set common_feature_index = reverse(common_feature_index) where sample_id = 7"
     arguments = ("test", "-s", "assert_every_sample_has_its_common_group")
     project.query(statement)
     warned = project.run(*arguments)
-    with project.settings(orphan_samples={"development": "error", "production": "error"}):
-        failed = project.run(*arguments)
+    failed = project.run(*arguments, "--vars", "orphan_samples: {development: error}")
     project.query(statement)
     assert warned[0]
     assert "WARN 1 assert_every_sample_has_its_common_group" in warned[1]
@@ -350,14 +349,13 @@ def test_pipeline_yml_says_what_orphan_samples_are(project: DbtProject, publishe
 
 
 @mariadb_in_soak
-def test_pipeline_yml_says_how_many_rejects_are_too_many(project: DbtProject, published: Published) -> None:
+def test_a_variable_says_how_many_rejects_are_too_many(project: DbtProject, published: Published) -> None:
     plant, restore = next(defect[1:3] for defect in DEFECTS if defect[0] == "more rejects than the share allows")
     arguments = ("test", "-s", "assert_few_records_are_rejected")
     project.query(*plant.split(";"))
     failed = project.run(*arguments)
-    # 9 of the 2,009 lines that the skeleton file then has.
-    with project.settings(max_reject_share=0.005):
-        passed = project.run(*arguments)
+    # 9 of the 2,009 records that the skeleton file then has.
+    passed = project.run(*arguments, "--vars", "max_reject_share: 0.005")
     project.query(*restore.split(";"))
     assert published
     assert not failed[0]
@@ -365,13 +363,22 @@ def test_pipeline_yml_says_how_many_rejects_are_too_many(project: DbtProject, pu
 
 
 @mariadb_in_soak
-def test_a_limit_that_makes_no_sense_is_named(project: DbtProject, published: Published) -> None:
-    assert published
-    with project.settings(orphan_samples={"development": "eror"}, max_reject_share="much"):
-        succeeded, output = project.run("test", "-s", "assert_every_sample_has_its_common_group", "assert_few_records*")
+@pytest.mark.parametrize(
+    ("command", "variables", "message"),
+    [
+        ("test", "orphan_samples: {development: eror}", "orphan_samples.development is eror, expected warn or error"),
+        ("test", "max_reject_share: much", "max_reject_share is much, expected a number from 0 to 1"),
+        ("run", "max_reject_share: 10", "max_reject_share is 10, expected a number from 0 to 1"),
+        ("build", "max_reject_share: .nan", "max_reject_share is nan, expected a number from 0 to 1"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_named(
+    project: DbtProject, published: Published, command: str, variables: str, message: str
+) -> None:
+    succeeded, output = project.run(command, "--vars", variables)
     assert not succeeded
-    assert "pipeline.yml: tests.orphan_samples.development is eror, expected warn or error" in output
-    assert "pipeline.yml: tests.max_reject_share is much, expected a number from 0 to 1" in output
+    assert f"The variable {message}" in output
+    assert project.schema() == published.schema
 
 
 @mariadb_in_soak

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,26 +73,40 @@ def test_status_follows_a_data_set_from_staging_to_its_tests(project: DbtProject
     shutil.rmtree(project.folder / "target")
 
 
-def test_tests_count_for_the_database_that_they_were_run_on(project: DbtProject, root: Path) -> None:
-    stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
-    project.succeed("run")
+def test_what_tests_have_shown_is_kept_for_each_database(project: DbtProject, root: Path) -> None:
+    for target, database in (("train", DATABASE), ("test", "deepcvr_development_test")):
+        stage(project.mysql, database, generate_load(num_samples=300, num_groups=12), root)
+        assert project.run("run", "--target", target)[0]
+        assert status_of(project, target).tested.state == "no"
+        assert project.run("test", "--target", target)[0]
+    # The last command was about the other database, and `dbt clean` has been here.
+    shutil.rmtree(project.folder / "target")
+    assert [status_of(project, data_set).tested.state for data_set in ("train", "test")] == ["done", "done"]
+
     assert project.run("test", "--select", "sample")[0]
     assert status_of(project).tested.state == "partly"
-
-    results = project.folder / "target" / "run_results.json"
-    declared = json.loads(results.read_text())
-    declared["results"][0]["status"] = "fail"
-    results.write_text(json.dumps(declared))
-    assert status_of(project).tested.text.startswith("1 failed, ")
+    project.query("delete from sample_feature limit 1")
+    assert not project.run("test")[0]
     assert status_of(project).tested.state == "failed"
+    assert status_of(project, "test").tested.state == "done"
+    project.query("drop database deepcvr_development_test", "drop database deepcvr_development_test_staging")
 
-    of_the_other = results.read_text().replace("deepcvr_development_train", "deepcvr_development_test")
-    results.write_text(of_the_other)
-    assert status_of(project).tested.state == "no"
 
-    results.write_text('{"args": {"which": "test"}, "results": [{}]}')
-    assert status_of(project).tested.state == "no"
-    shutil.rmtree(project.folder / "target")
+def test_a_run_that_was_stopped_is_told_and_dbt_run_is_next(project: DbtProject, root: Path) -> None:
+    stage(project.mysql, DATABASE, generate_load(num_samples=2000, num_groups=60), root)
+    project.succeed("run")
+    assert project.run("test")[0]
+    process = project.start("run")
+    while process.poll() is None and not project.query("show tables like 'feature\\_\\_old%'"):
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+
+    assert status_of(project).built.text == "dbt run is at work or was stopped"
+    assert next_command(status_of(project)) == "dbt run"
+    project.wait_for_killed()
+    project.succeed("run")
+    assert status_of(project).built.state == "done"
 
 
 def test_a_load_of_files_that_were_unpacked_anew_since_is_outdated(project: DbtProject, root: Path) -> None:
