@@ -101,21 +101,23 @@ def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool
     partition_size = read_parameters(parameters)
     with (
         staging_lock(settings.mysql, settings.staging_database),
-        closing(open_registry(settings)) as registry,
         waits_reported(settings.mysql, settings.staging_database),
         explained(settings.mysql),
     ):
-        files = _source_files(settings, registry)
-        load = _current_load(registry, files) if not settings.force else None
-        if load and load.has_features:
-            return StepResult(f"skipped: {_counts(load_totals(registry, load.load_id))} are in staging already")
-        load = load or _new_load(registry, files, partition_size)
+        # A registry for each of the short things: over hours, a connection that says nothing may be ended by a proxy.
+        with closing(open_registry(settings)) as registry:
+            files = _source_files(settings, registry)
+            load = _current_load(registry, files) if not settings.force else None
+            if load and load.has_features:
+                return StepResult(f"skipped: {_counts(load_totals(registry, load.load_id))} are in staging already")
+            load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
-        seconds = _land(settings, destination, registry, load, files, verbose=verbose) if load.pending else 0.0
+        seconds = _land(settings, destination, load, files, verbose=verbose) if load.pending else 0.0
         begun = time.monotonic()
         num_features = land_features(destination)
         seconds += time.monotonic() - begun
-        return StepResult(_summary(load_totals(registry, load.load_id), num_features, load, seconds))
+        with closing(open_registry(settings)) as registry:
+            return StepResult(_summary(load_totals(registry, load.load_id), num_features, load, seconds))
 
 
 def _source_files(settings: Settings, registry: MysqlConnection) -> tuple[SourceFile, ...]:
@@ -162,7 +164,6 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
 def _land(
     settings: Settings,
     destination: Destination,
-    registry: MysqlConnection,
     load: Load,
     files: Sequence[SourceFile],
     *,
@@ -181,7 +182,8 @@ def _land(
             except Exception as error:
                 raise explained_failure(error, log) from error
         seconds = time.monotonic() - begun
-    _, states = current_partitions(registry)
+    with closing(open_registry(settings)) as registry:
+        _, states = current_partitions(registry)
     if left := sum(state != "loaded" for state in states.values()):
         raise LoadError(f"{left} partitions have not been landed: run make extract again")
     return seconds

@@ -111,8 +111,8 @@
 -#}
 {% macro what_replaced_load(load_id) %}
     {%- if current_load_id() != load_id or what_a_load_lacks(load_id) -%}
-        {{ return("Load " ~ load_id ~ " was replaced in staging while it was read, by a make extract: nothing was replaced "
-            ~ "here. Run the same command again when it has ended") }}
+        {{ return("A make extract has begun another load in staging while this run read it: the published tables stay as "
+            ~ "they were. Run the same command again when it has ended") }}
     {%- endif -%}
     {{ return('') }}
 {% endmacro %}

@@ -63,7 +63,8 @@
     connection of their own until dbt has ended. `make extract` waits for them (pipeline/registry.py has the same names).
 -#}
 {% macro hold_build() %}
-    {%- set build, staging = 'deepcvr:build:' ~ target.schema, target.schema ~ '_staging' -%}
+    {%- set staging = target.schema ~ '_staging' -%}
+    {%- set build = 'deepcvr:build:' ~ staging -%}
     {%- set held, holder = adapter.hold_lock(build, 0) -%}
     {%- if not held -%}
         {%- do tell_of_waiting(holder, "is building in " ~ target.schema) -%}

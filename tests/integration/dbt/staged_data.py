@@ -73,6 +73,7 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
             for partition in _partitions(kind, file, sha256, rows, structures, now)
         ],
         "feature_load": [(1, len(feature), now)],
+        "test_run": [],
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from pipeline.registry import staging_lock
 from tests.integration.dbt.project import DATABASE, STAGING, TABLES, DbtProject, Published, expected_contents
 from tests.integration.dbt.staged_data import generate_load, stage
 from tests.servers import MARIADB_IN_SOAK
@@ -192,6 +193,160 @@ def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtPro
     assert f"1 values of feature_id have more than one feature_name in staging: feature_id {feature_id} " in output
     assert f"stands under {name} and 205" in output
     assert project.contents() == published.contents
+
+
+def begin_new_load(project: DbtProject, **columns: str) -> None:
+    """Let staging hold a second load of the same rows, as the registry tells it, with some columns of it changed."""
+    names = (
+        "load_id, source_file, source_sha256, record_kind, partition_number, first_line, first_byte, end_byte,"
+        " num_lines, num_rows, num_structures, num_rejects, num_non_records, state, loaded_at"
+    )
+    values = ", ".join({"load_id": "2", **columns}.get(name, name) for name in names.split(", "))
+    project.query(
+        f"insert into load_partition ({names}) select {values} from load_partition",
+        "update load_partition set state = 'superseded' where load_id = 1",
+        "insert into feature_load select 2, num_features, loaded_at from feature_load",
+        database=STAGING,
+    )
+
+
+def loads_of(project: DbtProject) -> set[str]:
+    """What the comments of the four tables say."""
+    return {definition.rpartition("COMMENT=")[2] for definition in keys_of(project.schema()).values()}
+
+
+def test_a_run_that_fails_leaves_the_four_tables_of_the_load_before(
+    project: DbtProject, published: Published, root: Path
+) -> None:
+    begin_new_load(project)
+    project.query("update sample set click_label = 1 - click_label where sample_id = 7", database=STAGING)
+    feature_id, _ = published.load["feature"][0]
+    project.query(f"insert into feature values ({feature_id}, '205')", database=STAGING)
+
+    succeeded, output = project.attempt("run")
+
+    assert not succeeded
+    assert "The tables of load 1 are published again" in output
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
+    project.query(f"delete from feature where feature_id = {feature_id} and feature_name = '205'", database=STAGING)
+    project.succeed("run")
+    assert loads_of(project) == {"'built from load 2'"}
+    assert project.contents() != published.contents
+    stage(project.mysql, DATABASE, published.load, root)
+
+
+@pytest.mark.parametrize("moment", ["sample__next", "sample__old_1", "sample_feature__next", "sample_feature__old_1"])
+def test_a_load_that_is_replaced_while_a_run_reads_it_is_not_published(
+    project: DbtProject, published: Published, root: Path, moment: str
+) -> None:
+    """Whatever the locks say: the connection that holds them may be gone."""
+    process = project.start("run")
+    while process.poll() is None and not project.query(f"show tables like '{moment}'"):
+        time.sleep(0.001)
+    begin_new_load(project, state="'planned'")
+    output, _ = process.communicate(timeout=120)
+
+    assert process.returncode == 1, output
+    assert "A make extract has begun another load in staging while this run read it" in output
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
+    stage(project.mysql, DATABASE, published.load, root)
+
+
+@mariadb_in_soak
+def test_the_run_after_a_killed_one_puts_the_tables_back_even_where_it_is_refused(
+    project: DbtProject, published: Published, root: Path
+) -> None:
+    begin_new_load(project)
+    process = project.start("run")
+    while process.poll() is None and not project.query("show tables like 'feature\\_\\_old\\_1'"):
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    project.wait_for_killed()
+    assert len(loads_of(project)) == 2
+    project.query("delete from feature_load", database=STAGING)
+
+    succeeded, output = project.attempt("run")
+
+    assert not succeeded
+    assert "its features are missing" in output
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
+    stage(project.mysql, DATABASE, published.load, root)
+
+
+@mariadb_in_soak
+def test_a_load_with_too_many_rejected_records_is_refused_before_a_table_is_touched(
+    project: DbtProject, published: Published, root: Path
+) -> None:
+    begin_new_load(project, num_rejects="if(record_kind = 'sample', 1, 0)", num_non_records="1")
+    for command in ("run", "build"):
+        succeeded, output = project.attempt(command)
+        assert not succeeded
+        # 20 partitions of 100 lines, one of each no record.
+        assert (
+            "20 of the 1980 records of sample_skeleton_train.csv are rejected, 1.01 %, and the limit is 0.1" in output
+        )
+        assert f"To publish it all the same: dbt {command} --vars '{{max_reject_share: 1}}'" in output
+        assert project.schema() == published.schema
+    assert project.run("run", "--vars", "max_reject_share: 0.02")[0]
+    assert loads_of(project) == {"'built from load 2'"}
+    stage(project.mysql, DATABASE, published.load, root)
+
+
+@mariadb_in_soak
+def test_a_load_that_would_empty_a_table_is_refused(project: DbtProject, published: Published, root: Path) -> None:
+    begin_new_load(project, num_rows="0", num_structures="0")
+    project.query("delete from sample", "delete from sample_feature", database=STAGING)
+    succeeded, output = project.attempt("run")
+    assert not succeeded
+    for table in ("sample", "sample_feature", "common_feature_group"):
+        assert f"it has no row for `{DATABASE}`.`{table}`, which has some" in output
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
+    assert project.run("run", "--vars", "{max_reject_share: 1}")[0]
+    assert project.rows("sample") == []
+    # What is empty already may stay empty.
+    assert project.run("run", "--vars", "{max_reject_share: 1}")[0]
+    stage(project.mysql, DATABASE, published.load, root)
+
+
+@mariadb_in_soak
+def test_a_part_of_a_newer_load_is_refused(project: DbtProject, published: Published, root: Path) -> None:
+    begin_new_load(project)
+    succeeded, output = project.attempt("run", "-s", "sample+")
+    assert not succeeded
+    assert "Load 2 of train in development mode is newer than " in output
+    assert project.schema() == published.schema
+    stage(project.mysql, DATABASE, published.load, root)
+
+
+def test_two_runs_at_once_take_turns(project: DbtProject, published: Published) -> None:
+    runs = [project.start("run") for _ in range(2)]
+    outputs = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert sum(f"which is building in {DATABASE}" in output for output in outputs) == 1
+    assert project.schema() == published.schema
+    assert project.contents() == published.contents
+
+
+@mariadb_in_soak
+def test_a_run_is_refused_while_extract_loads(project: DbtProject, published: Published) -> None:
+    with staging_lock(project.mysql, STAGING):
+        succeeded, output = project.attempt("run")
+    assert not succeeded
+    assert f"make extract is loading into {STAGING} (connection " in output
+    assert project.schema() == published.schema
+
+
+@mariadb_in_soak
+def test_what_a_killed_run_had_parted_with_is_dropped_by_the_next(project: DbtProject, published: Published) -> None:
+    for table in ("sample__dropped", "feature__next"):
+        project.query(f"create table {table} (id int primary key)")
+    project.succeed("run")
+    assert project.schema() == published.schema
 
 
 @mariadb_in_soak
