@@ -362,15 +362,15 @@ def load_totals(connection: MysqlConnection, load_id: int) -> LoadTotals:
     )
 
 
-def file_totals(connection: MysqlConnection, load_id: int) -> dict[str, LoadTotals]:
-    """Sum what the loaded partitions of a load hold so far, by source file."""
+def file_totals(connection: MysqlConnection, load_id: int) -> dict[RecordKind, LoadTotals]:
+    """Sum what the loaded partitions of a load hold so far, for the file of each kind of records."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select source_file, sum(num_lines), sum(num_rows), sum(num_structures), sum(num_rejects),"
-            " sum(num_non_records) from load_partition where load_id = %s and state = 'loaded' group by source_file",
+            "select record_kind, sum(num_lines), sum(num_rows), sum(num_structures), sum(num_rejects),"
+            " sum(num_non_records) from load_partition where load_id = %s and state = 'loaded' group by record_kind",
             (load_id,),
         )
-        return {str(file): LoadTotals(*map(int, sums)) for file, *sums in cursor.fetchall()}
+        return {kind: LoadTotals(*map(int, sums)) for kind, *sums in cursor.fetchall()}
 
 
 @contextmanager

@@ -296,14 +296,14 @@ def _data_set(name: str, section: Mapping[str, Any]) -> DataSet:
     _matching(_DATA_SET_NAME, name, "a name under data_sets")
     declared = _section(section, name, "data_sets.")
     members = _section(declared, "members", f"{where}.")
-    return DataSet(
-        name=name,
-        archive=_matching(_FILE_NAME, _text(declared, where, "archive"), f"{where}.archive"),
-        members={
-            kind: _matching(_FILE_NAME, _text(members, f"{where}.members", kind), f"{where}.members.{kind}")
-            for kind in RECORD_KINDS
-        },
-    )
+    files = {
+        kind: _matching(_FILE_NAME, _text(members, f"{where}.members", kind), f"{where}.members.{kind}")
+        for kind in RECORD_KINDS
+    }
+    if len(set(files.values())) < len(files):
+        raise SettingsError(f"pipeline.yml: {where}.members names one file for two kinds of records")
+    archive = _matching(_FILE_NAME, _text(declared, where, "archive"), f"{where}.archive")
+    return DataSet(name=name, archive=archive, members=files)
 
 
 def _steps(declared: Any) -> tuple[Step, ...]:

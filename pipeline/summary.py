@@ -72,11 +72,11 @@ def _tables(connection: MysqlConnection) -> set[str]:
         return {str(name) for (name,) in cursor.fetchall()}
 
 
-def _lines(settings: Settings, connection: MysqlConnection, totals: dict[str, LoadTotals]) -> list[_Line]:
+def _lines(settings: Settings, connection: MysqlConnection, totals: dict[RecordKind, LoadTotals]) -> list[_Line]:
     lines = []
     for kind in RECORD_KINDS:
         file = settings.data_set.members[kind]
-        total = totals.get(file, LoadTotals(0, 0, 0, 0, 0))
+        total = totals.get(kind, LoadTotals(0, 0, 0, 0, 0))
         rows_table, structures_table = _TABLES[kind]
         if rows_table:
             source = f"{total.num_rows:,} of the {total.num_lines:,} lines of {file}"

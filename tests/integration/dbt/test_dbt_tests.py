@@ -179,19 +179,25 @@ DEFECTS = [
     ),
     (
         "field described twice",
-        "insert into feature_field select * from feature_field where feature_name = '101'",
-        "delete from feature_field where feature_name = '101' limit 1",
+        (
+            "alter table feature_field drop primary key;"
+            " insert into feature_field select * from feature_field where feature_name = '101'"
+        ),
+        (
+            "delete from feature_field where feature_name = '101' limit 1;"
+            " alter table feature_field add primary key (feature_name)"
+        ),
         {"unique_feature_field_feature_name"},
     ),
     (
         "field without a name",
         (
-            f"alter table feature_field modify feature_name {NAME_TYPE} null;"
+            f"alter table feature_field drop primary key, modify feature_name {NAME_TYPE} null;"
             " update feature_field set feature_name = null where feature_name = '702'"
         ),
         (
             "update feature_field set feature_name = '702' where feature_name is null;"
-            f" alter table feature_field modify feature_name {NAME_TYPE} not null"
+            f" alter table feature_field modify feature_name {NAME_TYPE} not null, add primary key (feature_name)"
         ),
         {"not_null_feature_field_feature_name"},
     ),
@@ -257,6 +263,12 @@ DEFECTS = [
         "line of the file that was never planned",
         f"update {STAGING}.asset set num_rows = num_rows + 1 where uri like '%#sample%'",
         f"update {STAGING}.asset set num_rows = num_rows - 1 where uri like '%#sample%'",
+        {"assert_load_covers_its_files"},
+    ),
+    (
+        "file that nobody has unpacked",
+        f"update {STAGING}.asset set sha256 = repeat('f', 64) where uri like '%#sample%'",
+        f"update {STAGING}.asset set sha256 = repeat('a', 64) where uri like '%#sample%'",
         {"assert_load_covers_its_files"},
     ),
     (
@@ -331,6 +343,25 @@ def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
     project.query(*restore.split(";"))
     assert failed == seen
     assert project.contents() == published.contents
+
+
+@mariadb_in_soak
+def test_files_may_have_any_names(project: DbtProject, published: Published) -> None:
+    tables = ("load_partition", "rejected_record")
+    rename = "update {} set source_file = if(source_file = '{}', '{}', source_file)"
+    names = [
+        ("sample_skeleton_train.csv", "common_features_x.csv"),
+        ("common_features_train.csv", "sample_skeleton_x.csv"),
+    ]
+    project.query(*(rename.format(table, *pair) for table in tables for pair in names), database=STAGING)
+    failed = project.failed_tests()
+    sides = project.query("select source_file, side from load_history order by source_file")
+    counts = project.query("select side, num_rows = staged_rows and staged_rows = table_rows from load_reconciliation")
+    project.query(*(rename.format(table, *pair[::-1]) for table in tables for pair in names), database=STAGING)
+    assert failed == set()
+    assert sides == [("common_features_x.csv", "sample"), ("sample_skeleton_x.csv", "common")]
+    assert sorted(counts) == [("common", 1), ("sample", 1)]
+    assert published
 
 
 @mariadb_in_soak

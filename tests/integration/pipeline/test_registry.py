@@ -72,7 +72,7 @@ def test_a_load_is_planned_loaded_and_superseded(registry: MysqlConnection) -> N
     registry.commit()
     assert not claim_partition(registry, load_id, PARTITIONS[0])
     assert load_totals(registry, load_id) == LoadTotals(3, 2, 26, 1, 0)
-    assert file_totals(registry, load_id) == {"sample_skeleton_train.csv": LoadTotals(3, 2, 26, 1, 0)}
+    assert file_totals(registry, load_id) == {"sample": LoadTotals(3, 2, 26, 1, 0)}
 
     supersede_load(registry)
     assert current_partitions(registry) == (None, {})

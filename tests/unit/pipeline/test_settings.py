@@ -154,6 +154,10 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (change("databases.development", "{mode.__class__}"), "databases.development is"),
         (change("data_sets.train.archive", "../train.tar.gz"), "data_sets.train.archive is '../train.tar.gz'"),
         (change("data_sets.train.members.sample", "/etc/passwd"), "data_sets.train.members.sample is '/etc/passwd'"),
+        (
+            change("data_sets.test.members.sample", "common_features_test.csv"),
+            "test.members names one file",
+        ),
         (change("data_sets.Train", {}), "a name under data_sets is 'Train'"),
         (change("extract", []), "extract must list at least one step"),
         (change("extract", [{"name": "x", "task": "os.system"}]), "step 1, task is 'os.system'"),
