@@ -373,6 +373,14 @@ def file_totals(connection: MysqlConnection, load_id: int) -> dict[RecordKind, L
         return {kind: LoadTotals(*map(int, sums)) for kind, *sums in cursor.fetchall()}
 
 
+def is_building(connection: MysqlConnection, staging_database: str) -> bool:
+    """Tell whether a run of dbt is at work that builds from a staging database (dbt_project/macros/publication)."""
+    with connection.cursor() as cursor:
+        cursor.execute("select is_used_lock(%s)", (f"deepcvr:build:{staging_database}",))
+        row = cursor.fetchone()
+    return row is not None and row[0] is not None
+
+
 @contextmanager
 def staging_lock(mysql: MysqlSettings, staging_database: str) -> Iterator[None]:
     """Hold the right to change one staging database, so that two runs never load into it at once.

@@ -18,7 +18,14 @@ from pipeline.files import read_json
 from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part_path, read_manifest
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.progress import quantity
-from pipeline.registry import RunOfTests, current_partitions, has_loaded_features, latest_test_run, load_totals
+from pipeline.registry import (
+    RunOfTests,
+    current_partitions,
+    has_loaded_features,
+    is_building,
+    latest_test_run,
+    load_totals,
+)
 from pipeline.settings import CORE_TABLES, MODES, RECORD_KINDS, Settings, load_settings
 
 State = Literal["no", "partly", "outdated", "failed", "done", "unknown"]
@@ -197,7 +204,7 @@ def _status(settings: Settings, in_database: tuple[Stage, Stage, Stage]) -> Data
 
 def _in_database(settings: Settings, connection: MysqlConnection, tables: _Tables) -> tuple[Stage, Stage, Stage]:
     load_id, staged = _staged(settings, connection, tables)
-    built = _built(settings, tables, load_id)
+    built = _built(settings, tables, load_id, is_building=is_building(connection, settings.staging_database))
     has_runs = not tables.missing(settings.staging_database, {"test_run"})
     run = latest_test_run(connection, settings.staging_database) if has_runs else None
     return staged, built, _tested(run, built)
@@ -272,7 +279,7 @@ def _is_replaced(settings: Settings, staged: set[str]) -> bool:
     return any(one is not None and one.num_lines and one.sha256 not in staged for one in manifests)
 
 
-def _built(settings: Settings, tables: _Tables, load_id: int | None) -> Stage:
+def _built(settings: Settings, tables: _Tables, load_id: int | None, *, is_building: bool) -> Stage:
     missing = tables.missing(settings.database, CORE_TABLES)
     if len(missing) == len(CORE_TABLES):
         return _NOT
@@ -282,7 +289,7 @@ def _built(settings: Settings, tables: _Tables, load_id: int | None) -> Stage:
     at = max(times).replace(tzinfo=UTC).isoformat() if times else None
     facts = {"tables": len(made), "loads": sorted(load for load in loads if load is not None), "at": at}
     if len(tables.missing(settings.database, _REPLACED)) < len(_REPLACED):
-        return Stage("partly", "dbt run is at work or was stopped", facts)
+        return Stage("partly", f"dbt run {'is at work' if is_building else 'was stopped'}", facts)
     if missing:
         return Stage("partly", f"{len(made)} of {len(CORE_TABLES)} tables", facts)
     if len(loads) > 1:

@@ -16,7 +16,7 @@
 
 {#- A server may want each table to have a key: the first column of a seed is its own. -#}
 {% macro create_empty_seed_sql(relation, names, seed) %}
-    create table {{ relation }} (
+    create table if not exists {{ relation }} (
     {%- for name in names %}
         {{ name }} {{ seed.config.column_types[name] }},
     {%- endfor %}

@@ -99,10 +99,11 @@ def test_a_run_that_was_stopped_is_told_and_dbt_run_is_next(project: DbtProject,
     process = project.start("run")
     while process.poll() is None and not project.query("show tables like 'feature\\_\\_old%'"):
         time.sleep(0.001)
+    assert status_of(project).built.text == "dbt run is at work"
     process.kill()
     process.communicate()
 
-    assert status_of(project).built.text == "dbt run is at work or was stopped"
+    assert status_of(project).built.text == "dbt run was stopped"
     assert next_command(status_of(project)) == "dbt run"
     project.wait_for_killed()
     project.succeed("run")

@@ -144,8 +144,11 @@ class TlsConnectionManager(MySQLConnectionManager):
 
     def hold_lock(self, name: str, seconds: int) -> tuple[bool, int | None]:
         """Hold a lock of the server until this command of dbt has ended; see `Keeper.hold`."""
-        self.keeper = self.keeper or Keeper(connect(self.profile.credentials))
-        return self.keeper.hold(name, seconds)
+        try:
+            self.keeper = self.keeper or Keeper(connect(self.profile.credentials))
+            return self.keeper.hold(name, seconds)
+        except mysql.connector.Error as error:
+            raise DbtDatabaseError(printable(str(error))) from error
 
     def cleanup_all(self) -> None:
         """Give up all connections, and the locks."""
