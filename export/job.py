@@ -115,7 +115,7 @@ def export(settings: Settings, folder: Path, connections: int) -> None:
         connections: how many connections read at the same time.
 
     Raises:
-        DatabaseError: the tables are not there, are of two builds, or cannot be read.
+        DatabaseError: the tables are not there, are not of one load, or cannot be read.
         UsageError: the folder holds something else.
         PipelineError: the disk is full, or another export writes to the folder.
     """
@@ -128,12 +128,13 @@ def export(settings: Settings, folder: Path, connections: int) -> None:
         _put_back(folder)
         _require_replaceable(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
-        with open_readers(settings, connections) as readers:
-            say(f"reading {settings.database} of {settings.mysql.address}")
+        with open_readers(settings, connections) as published:
+            say(f"reading {settings.database} of {settings.mysql.address}, load {published.load_id}")
+            readers = published.readers
             with working("read the fields"):
                 index = read_field_index(readers[0])
             exported = {side.name: _export_side(settings, side, index, readers, unfinished) for side in SIDES}
-        write_json(unfinished / MANIFEST, _manifest(settings, exported))
+        write_json(unfinished / MANIFEST, _manifest(settings, published.load_id, exported))
         _publish(unfinished, folder)
     _say_summary(settings, folder, exported, time.monotonic() - begun)
 
@@ -267,12 +268,13 @@ def _writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         os.fsync(file.fileno())
 
 
-def _manifest(settings: Settings, exported: dict[str, Exported]) -> dict[str, Any]:
+def _manifest(settings: Settings, load_id: int, exported: dict[str, Exported]) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "database": settings.database,
         "data_set": settings.data_set.name,
         "mode": settings.mode,
+        "load_id": load_id,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **{
             name: {

@@ -7,33 +7,24 @@ the driver would spend ten times as long on each; docs/decisions/export-layout.m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
-import pymysql
 
 from export.fields import FieldIndex, IdBatch, index_fields
 from pipeline.errors import DatabaseError
-from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
-from pipeline.settings import CORE_TABLES, Settings
-
-# What each child's foreign keys refer to when all four tables are of one build: InnoDB lets them follow a parent that
-# dbt has replaced (docs/decisions/dbt-publication.md).
-_FOREIGN_KEYS = {
-    ("sample_feature", "sample_id", "sample"),
-    ("sample_feature", "feature_id", "feature"),
-    ("common_feature_group", "feature_id", "feature"),
-}
+from pipeline.mysql import MysqlConnection, largest_packet
+from pipeline.published import Published, hold_tables
+from pipeline.settings import Settings
 
 # The longest text that is asked for at once. It bounds the memory of the export and of the server.
 _LONGEST_TEXT = 16 << 20
 _PACKET_OVERHEAD = 1 << 10
 _CHARACTER = 4  # a text that was cut may be shorter by what is left of one
-_TABLE_CHANGED = 1412
 _FEATURES_AT_ONCE = 200_000
 
 
@@ -95,73 +86,21 @@ GROUP_FEATURE = Text(
 
 
 @contextmanager
-def open_readers(settings: Settings, number: int) -> Iterator[list[MysqlConnection]]:
-    """Open connections that see the four tables of one build, and hold them until they are closed.
-
-    Each has a transaction that has read all four tables. It sees them as they were at its start, and while it is open
-    the server lets nobody replace them: dbt waits, for five minutes at most.
+def open_readers(settings: Settings, number: int) -> Iterator[Published]:
+    """Open connections that see the four tables of one load, and hold them until they are closed.
 
     Args:
         settings: name the server and the database.
         number: how many connections.
 
     Raises:
-        DatabaseError: the tables are not there, or are of two builds.
+        DatabaseError: the tables are not there, or are not of one load.
     """
-    with ExitStack() as stack, explained(settings.mysql):
-        readers = [stack.enter_context(closing(_connect(settings))) for _ in range(number)]
-        _require_one_build(readers[0], settings)
-        yield readers
-
-
-def _connect(settings: Settings) -> MysqlConnection:
-    reader = connect(settings.mysql)
-    try:
-        if missing := sorted(set(CORE_TABLES) - _present(reader, settings.database)):
-            raise DatabaseError(
-                f"{settings.database} has no table {missing[0]}: run make extract DATASET={settings.data_set.name},"
-                f" then dbt run --target {settings.data_set.name}"
-            )
-        reader.select_db(settings.database)
-        longest = min(_LONGEST_TEXT, largest_packet(reader) - _PACKET_OVERHEAD)
-        query(reader, f"set session group_concat_max_len = {longest}")
-        query(reader, "set session transaction isolation level repeatable read")
-        _hold_tables(reader, settings.database)
-    except BaseException:
-        reader.close()
-        raise
-    return reader
-
-
-def _present(reader: MysqlConnection, database: str) -> set[str]:
-    rows = query(reader, "select table_name from information_schema.tables where table_schema = %s", [database])
-    return {str(name) for (name,) in rows}
-
-
-def _hold_tables(reader: MysqlConnection, database: str) -> None:
-    query(reader, "start transaction with consistent snapshot, read only")
-    try:
-        for table in CORE_TABLES:
-            query(reader, f"select 1 from `{table}` limit 1")
-    except pymysql.err.MySQLError as error:
-        if error.args[0] != _TABLE_CHANGED:
-            raise
-        raise DatabaseError(f"dbt replaced a table of {database} just now: run the same command again") from None
-
-
-def _require_one_build(reader: MysqlConnection, settings: Settings) -> None:
-    found = query(
-        reader,
-        "select table_name, column_name, referenced_table_name from information_schema.key_column_usage"
-        " where table_schema = %s and referenced_table_name is not null",
-        [settings.database],
-    )
-    present = {(str(child), str(column), str(parent)) for child, column, parent in found}
-    for child, _, parent in sorted(_FOREIGN_KEYS - present):
-        raise DatabaseError(
-            f"{child} and {parent} of {settings.database} are of two builds, because dbt is at work or was stopped: run"
-            f" dbt run --target {settings.data_set.name} to its end, then the same command again"
-        )
+    with hold_tables(settings, number) as published:
+        for reader in published.readers:
+            longest = min(_LONGEST_TEXT, largest_packet(reader) - _PACKET_OVERHEAD)
+            query(reader, f"set session group_concat_max_len = {longest}")
+        yield published
 
 
 def query(reader: MysqlConnection, statement: str, parameters: Sequence[int | str] = ()) -> Sequence[tuple[Any, ...]]:

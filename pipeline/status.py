@@ -137,6 +137,12 @@ def make_variables(mode: str, data_set: str) -> str:
     return f"{'' if data_set == 'train' else f' DATASET={data_set}'}{'' if mode == 'development' else f' MODE={mode}'}"
 
 
+def dbt_command(verb: str, mode: str, data_set: str) -> str:
+    """Give a call of dbt for a data set and a mode."""
+    target = "" if data_set == "train" else f" --target {data_set}"
+    return f"{'' if mode == 'development' else f'MODE={mode} '}dbt {verb}{target}"
+
+
 def next_command(status: DataSetStatus) -> str | None:
     """Give the command that brings a data set further; None where there is nothing to do, or nothing is known."""
     staged, built, tested = status.staged.state, status.built.state, status.tested.state
@@ -146,11 +152,10 @@ def next_command(status: DataSetStatus) -> str | None:
         # The first time the whole job, which explains itself.
         command = "make run" if all(stage.state == "no" for stage in status.stages) else "make extract"
         return f"{command}{make_variables(status.mode, status.data_set)}"
-    mode = "" if status.mode == "development" else f"MODE={status.mode} "
-    target = "" if status.data_set == "train" else f" --target {status.data_set}"
     if built != "done":
-        return f"{mode}dbt run{target}"
-    return f"{mode}dbt test{target}" if tested in ("no", "partly", "outdated") else None
+        return dbt_command("run", status.mode, status.data_set)
+    has_to_test = tested in ("no", "partly", "outdated")
+    return dbt_command("test", status.mode, status.data_set) if has_to_test else None
 
 
 def lines_of(status: Status, settings: Settings) -> Iterator[str]:

@@ -81,7 +81,7 @@ def _parts(settings: Settings, findings: Findings, now: datetime) -> Iterator[Ma
             " none of its facts.",
             "warning",
         )
-    yield from _warnings(settings, counts)
+    yield from _warnings(counts)
     yield _tiles(counts)
     yield Markup("<nav>{}</nav>\n").format(
         Markup(" ").join(Markup("<a href=#{}>{}</a>").format(place, title) for place, title in _SECTIONS)
@@ -129,16 +129,7 @@ def _lead(settings: Settings, counts: Counts, now: datetime) -> Markup:
     return text.format(f"{structures:,}", f"{features:,}", settings.database, origin, _when(now))
 
 
-def _warnings(settings: Settings, counts: Counts) -> Iterator[Markup]:
-    current = [file for file in counts.history if file.is_current]
-    if any(file.num_loaded_partitions < file.num_partitions for file in current):
-        yield _warning(f"A load is not complete: make extract DATASET={settings.data_set.name} lands the rest.")
-    elif counts.num_lists["sample"] != counts.num_samples:
-        yield _warning(
-            f"The tables hold {counts.num_samples:,} impressions and the staging tables"
-            f" {counts.num_lists['sample']:,}: what is said of loads, lengths and files is of a later load than the"
-            " tables. dbt run builds them from it."
-        )
+def _warnings(counts: Counts) -> Iterator[Markup]:
     lost = sum(size.num_samples * size.num_groups for size in counts.group_sizes if not size.has_features)
     if lost:
         yield _warning(
@@ -213,20 +204,32 @@ def _nothing_lost(findings: Findings) -> Iterator[Markup]:
             ],
         )
     else:
+        has_non_records = any(file.num_non_records for file in findings.files)
         yield paragraph(
             "Each line is a row or a rejected record, and each structure of a row is in a table: the numbers of a file"
             " agree from left to right. Every row was counted."
+            + (" A header and empty last lines are no records." if has_non_records else "")
         )
         yield table(
-            ("file", "lines", "rows + rejected", "staged", "in tables", "structures", "staged", "in tables", ""),
-            map(_reconciled, findings.files),
+            (
+                "file",
+                "lines",
+                f"rows + rejected{' + no records' if has_non_records else ''}",
+                "staged",
+                "in tables",
+                "structures",
+                "staged",
+                "in tables",
+                "",
+            ),
+            (_reconciled(file, has_non_records=has_non_records) for file in findings.files),
         )
     yield from _rejects(findings.counts)
 
 
-def _reconciled(file: FileCounts) -> Sequence[str]:
+def _reconciled(file: FileCounts, *, has_non_records: bool) -> Sequence[str]:
     agree = (
-        file.num_lines == file.num_rows + file.num_rejects
+        file.num_lines == file.num_rows + file.num_rejects + file.num_non_records
         and file.num_rejects == file.recorded_rejects
         and file.num_rows == file.staged_rows == file.table_rows
         and file.num_structures == file.staged_structures == file.table_structures
@@ -234,7 +237,7 @@ def _reconciled(file: FileCounts) -> Sequence[str]:
     return (
         file.source_file,
         f"{file.num_lines:,}",
-        f"{file.num_rows:,} + {file.num_rejects:,}",
+        f"{file.num_rows:,} + {file.num_rejects:,}{f' + {file.num_non_records:,}' if has_non_records else ''}",
         f"{file.staged_rows:,}",
         f"{file.table_rows:,}",
         f"{file.num_structures:,}",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-import pymysql
-
-from pipeline.errors import DatabaseError
-from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.mysql import MysqlConnection
+from pipeline.published import hold_tables
 from pipeline.registry import Asset, landed_asset
 from pipeline.settings import Settings
 
@@ -19,12 +17,8 @@ Side = Literal["sample", "common"]
 
 SIDES: tuple[Side, ...] = get_args(Side)
 
-# What this package reads. Together they tell whether the tables are built, and by this version of the models.
-_RELATIONS = (
-    "sample",
-    "feature",
-    "sample_feature",
-    "common_feature_group",
+# What this package reads beside the four tables, itself or through these views.
+_VIEWS = (
     "load_history",
     "load_reconciliation",
     "rejected_record_summary",
@@ -34,7 +28,16 @@ _RELATIONS = (
     "feature_field_cardinality",
     "sample_feature_full",
 )
-_NO_SUCH_DATABASE, _NO_SUCH_TABLE, _INVALID_VIEW = 1049, 1146, 1356
+_STAGING = (
+    "load_partition",
+    "feature_load",
+    "asset",
+    "sample",
+    "common_feature",
+    "sample_feature",
+    "common_feature_group",
+    "rejected_record",
+)
 
 # Every row of every table is counted up to this many structures, which takes some ten seconds: more would take minutes.
 _MOST_STRUCTURES_TO_COUNT = 50_000_000
@@ -61,6 +64,7 @@ class LoadedFile:
     Attributes:
         num_lines: lines of the file.
         num_rows: good rows of the partitions that were landed.
+        num_non_records: lines that are no records: a header, and empty lines at the end.
         first_loaded_at, last_loaded_at: when its first and last partition was landed, UTC; None if none was.
     """
 
@@ -74,6 +78,7 @@ class LoadedFile:
     num_rows: int
     num_structures: int
     num_rejects: int
+    num_non_records: int
     first_loaded_at: datetime | None
     last_loaded_at: datetime | None
 
@@ -87,6 +92,7 @@ class FileCounts:
     num_lines: int
     num_rows: int
     num_rejects: int
+    num_non_records: int
     recorded_rejects: int
     staged_rows: int
     table_rows: int
@@ -177,44 +183,18 @@ class Counts:
 
 
 @contextmanager
-def built_tables(settings: Settings) -> Iterator[MysqlConnection]:
-    """Connect to a database whose tables are built.
+def built_tables(settings: Settings, number: int) -> Iterator[Sequence[MysqlConnection]]:
+    """Open connections to a database whose tables are built from what is staged, and let nobody change either.
+
+    Args:
+        settings: name the server and the databases.
+        number: how many connections.
 
     Raises:
-        DatabaseError: they are not, or were taken away meanwhile; or the server cannot be reached, or fails.
+        DatabaseError: the tables are not built, or not from the load that is staged; or the server fails.
     """
-    with explained(settings.mysql):
-        try:
-            with closing(connect(settings.mysql)) as connection:
-                missing = _missing(connection, settings.database)
-                if not missing:
-                    connection.select_db(settings.database)
-                    yield connection
-        except pymysql.err.MySQLError as error:
-            code = error.args[0] if error.args else None
-            if code not in (_NO_SUCH_DATABASE, _NO_SUCH_TABLE, _INVALID_VIEW):
-                raise
-            missing = "what it is made of any more" if code == _INVALID_VIEW else "a table any more"
-    if missing:
-        raise DatabaseError(f"{settings.database} has no {missing}: {_how_to_build(settings)}")
-
-
-def _how_to_build(settings: Settings) -> str:
-    mode = "" if settings.mode == "development" else f" MODE={settings.mode}"
-    variable = "" if settings.mode == "development" else f"DEEPCVR_MODE={settings.mode} "
-    target = settings.data_set.name
-    return (
-        f"make run DATASET={target}{mode} builds the tables; where the data is staged already,"
-        f" {variable}dbt run --target {target} is enough"
-    )
-
-
-def _missing(connection: MysqlConnection, database: str) -> str | None:
-    """Name what is not there of what this package reads, the first first."""
-    with connection.cursor() as cursor:
-        cursor.execute("select table_name from information_schema.tables where table_schema = %s", (database,))
-        present = {str(name) for (name,) in cursor.fetchall()}
-    return next((f"table or view {name}" for name in _RELATIONS if name not in present), None)
+    with hold_tables(settings, number, views=_VIEWS, staging=_STAGING) as published:
+        yield published.readers
 
 
 def read_counts(connection: MysqlConnection, settings: Settings) -> Counts:
@@ -229,7 +209,7 @@ def read_counts(connection: MysqlConnection, settings: Settings) -> Counts:
     """
     history = [_loaded_file(row) for row in _rows(connection, _HISTORY, (_MOST_LOADS,))]
     return Counts(
-        archive=_archive(settings),
+        archive=_archive(connection, settings),
         history=history,
         rejects=[Rejects(*row) for row in _rows(connection, _REJECTS, (_MOST_REASONS,))],
         strata=[Stratum(*row) for row in _rows(connection, _STRATA)],
@@ -240,36 +220,38 @@ def read_counts(connection: MysqlConnection, settings: Settings) -> Counts:
     )
 
 
-def count_files(settings: Settings) -> Sequence[FileCounts] | None:
-    """Count every row of every table, by a connection of its own.
+def count_files(connection: MysqlConnection) -> Sequence[FileCounts] | None:
+    """Count every row of every table.
+
+    Args:
+        connection: from `built_tables`, one that nobody else uses at the same time.
 
     Returns:
         What each stage holds of each file; None where counting would take minutes.
     """
-    with built_tables(settings) as connection:
-        ((num_structures,),) = _rows(connection, "select sum(num_structures) from load_history where is_current = 1")
-        if (num_structures or 0) > _MOST_STRUCTURES_TO_COUNT:
-            return None
-        return [
-            FileCounts(str(file), str(side), *(int(number or 0) for number in numbers))
-            for file, side, *numbers in _rows(connection, _FILES)
-        ]
+    ((num_structures,),) = _rows(connection, "select sum(num_structures) from load_history where is_current = 1")
+    if (num_structures or 0) > _MOST_STRUCTURES_TO_COUNT:
+        return None
+    return [
+        FileCounts(str(file), str(side), *(int(number or 0) for number in numbers))
+        for file, side, *numbers in _rows(connection, _FILES)
+    ]
 
 
 _HISTORY = """
 select
     load_id, source_file, source_sha256, is_current, num_partitions, num_loaded_partitions,
-    num_lines, num_rows, num_structures, num_rejects, first_loaded_at, last_loaded_at
+    num_lines, num_rows, num_structures, num_rejects, num_non_records, first_loaded_at, last_loaded_at
 from load_history
 where load_id > (select coalesce(max(load_id), 0) from load_history) - %s
-order by load_id desc, source_file desc
+order by load_id desc, side desc, source_file
 """
 _FILES = """
 select
-    source_file, side, num_lines, num_rows, num_rejects, recorded_rejects, staged_rows, table_rows,
+    source_file, side, num_lines, num_rows, num_rejects, num_non_records, recorded_rejects, staged_rows, table_rows,
     num_structures, staged_structures, table_structures
 from load_reconciliation
-order by source_file desc
+order by side desc, source_file
 """
 _REJECTS = """
 select source_file, reason, num_rejects, first_line
@@ -308,7 +290,7 @@ def _rows(connection: MysqlConnection, query: str, parameters: tuple[Any, ...] =
 
 def _loaded_file(row: tuple[Any, ...]) -> LoadedFile:
     load_id, file, sha256, is_current, *numbers, first, last = row
-    partitions, loaded, lines, rows, structures, rejects = (int(number or 0) for number in numbers)
+    partitions, loaded, lines, rows, structures, rejects, non_records = (int(number or 0) for number in numbers)
     return LoadedFile(
         load_id=int(load_id),
         source_file=file,
@@ -320,14 +302,17 @@ def _loaded_file(row: tuple[Any, ...]) -> LoadedFile:
         num_rows=rows,
         num_structures=structures,
         num_rejects=rejects,
+        num_non_records=non_records,
         first_loaded_at=first,
         last_loaded_at=last,
     )
 
 
-def _archive(settings: Settings) -> Asset | None:
-    with closing(connect(settings.mysql, database=settings.staging_database)) as registry:
-        return landed_asset(registry, settings.archive_uri)
+def _archive(connection: MysqlConnection, settings: Settings) -> Asset | None:
+    connection.select_db(settings.staging_database)
+    asset = landed_asset(connection, settings.archive_uri)
+    connection.select_db(settings.database)
+    return asset
 
 
 def _lengths(connection: MysqlConnection) -> Mapping[Side, Mapping[int, int]]:

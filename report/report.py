@@ -28,7 +28,7 @@ def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -
         num_rows: about how many rows of each side to look into.
 
     Raises:
-        DatabaseError: the tables are not built, or the server cannot be reached.
+        DatabaseError: the tables are not built from what is staged, or the server cannot be reached.
         PipelineError: the page cannot be written there.
     """
     begun = time.monotonic()
@@ -48,14 +48,13 @@ def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -
 
 def _find(settings: Settings, num_rows: Mapping[Side, int], tell: Callable[[str], None]) -> Findings:
     """Count and draw at once: the one keeps the server busy, the other this process."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        files = pool.submit(count_files, settings)
+    with built_tables(settings, 2) as (counting, drawing), ThreadPoolExecutor(max_workers=2) as pool:
+        files = pool.submit(count_files, counting)
         is_generated = pool.submit(lambda: settings.mode == "development" and not is_configured())
-        with built_tables(settings) as connection:
-            tell("labels, lists, groups and features")
-            counts = read_counts(connection, settings)
-            tell("the structures of some impressions and groups")
-            sides = draw_sides(connection, settings, counts, num_rows)
+        tell("labels, lists, groups and features")
+        counts = read_counts(drawing, settings)
+        tell("the structures of some impressions and groups")
+        sides = draw_sides(drawing, settings, counts, num_rows)
         tell("every row of every table")
         return Findings(counts, files.result(), sides, is_generated.result())
 

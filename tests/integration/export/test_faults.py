@@ -1,4 +1,4 @@
-"""An export is whole, or it is not there; and it is of one build."""
+"""An export is whole, or it is not there; and it is of one load."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import pickle
 import signal
 import subprocess
 import sys
-from contextlib import closing
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +21,10 @@ from export import __main__ as command
 from export import job
 from export.job import export
 from export.reading import open_readers
+from pipeline import published
 from pipeline.errors import DatabaseError, PipelineError, UsageError
 from pipeline.files import hold_lock
-from pipeline.mysql import connect
+from pipeline.mysql import MysqlConnection, connect
 from tests.integration.export.conftest import DATABASE, Tables
 from tests.integration.export.test_round_trip import assert_the_tables_are_there, read_manifest
 
@@ -118,19 +122,85 @@ def test_dbt_cannot_replace_a_table_while_it_is_read(tables: Tables) -> None:
                 cursor.execute(f"rename table `{table}` to swapped")
 
 
-@pytest.mark.parametrize("parent", ["sample", "feature"])
-def test_tables_of_two_builds_are_refused(tables: Tables, tmp_path: Path, parent: str) -> None:
-    """As dbt leaves them between the swap of a parent and that of its children."""
-    tables.query(f"create table {parent}__next like `{parent}`")
-    tables.query(f"insert into {parent}__next select * from `{parent}`")
-    tables.query(f"rename table `{parent}` to {parent}__old_1, {parent}__next to `{parent}`")
+@contextmanager
+def another_load(tables: Tables, table: str, comment: str) -> Iterator[None]:
+    """A table built from another load in the place of the published one, with all foreign keys of it and to it."""
+    ((made,),) = [row[1:] for row in tables.query(f"show create table `{table}`")]
+    keys = [line.strip(" ,") for line in str(made).splitlines() if "FOREIGN KEY" in line]
+    children = tables.query(
+        "select table_name, constraint_name, column_name from information_schema.key_column_usage"
+        " where table_schema = database() and referenced_table_name = %s",
+        [table],
+    )
+    tables.query(f"create table {table}__next like `{table}`")
+    tables.query(f"insert into {table}__next select * from `{table}`")
+    tables.query(f"alter table {table}__next comment = '{comment}'")
+    for key in keys:
+        tables.query(f"alter table {table}__next add foreign key {key.partition('FOREIGN KEY')[2]}")
+    tables.query(f"rename table `{table}` to {table}__old_1, {table}__next to `{table}`")
+    for child, name, column in children:
+        tables.query(f"alter table `{child}` drop foreign key {name}")
+        tables.query(
+            f"alter table `{child}` add constraint {name} foreign key ({column}) references {table} ({column})"
+        )
     try:
-        with pytest.raises(DatabaseError, match=rf"and {parent} of {DATABASE} are of two builds.*run dbt run"):
-            export(tables.settings, tmp_path / "out", 1)
+        yield
     finally:
-        tables.query(f"rename table `{parent}` to {parent}__next, {parent}__old_1 to `{parent}`")
-        tables.query(f"drop table {parent}__next")
+        for child, name, _ in children:
+            tables.query(f"alter table `{child}` drop foreign key {name}")
+        tables.query(f"rename table `{table}` to {table}__next, {table}__old_1 to `{table}`")
+        tables.query(f"drop table {table}__next")
+        for child, name, column in children:
+            tables.query(
+                f"alter table `{child}` add constraint {name} foreign key ({column}) references {table} ({column})"
+            )
+
+
+@pytest.mark.parametrize(
+    ("comment", "loads"), [("built from load 2", "loads 1 and 2"), ("built by hand", "loads 1 and an unknown one")]
+)
+@pytest.mark.parametrize("table", ["sample", "common_feature_group"])
+def test_tables_of_two_loads_are_refused_whatever_their_foreign_keys_say(
+    tables: Tables, tmp_path: Path, table: str, comment: str, loads: str
+) -> None:
+    """As dbt leaves them between the swap of one and that of the others, or when it is killed there."""
+    with (
+        another_load(tables, table, comment),
+        pytest.raises(
+            DatabaseError,
+            match=rf"^the tables of {DATABASE} are of {loads}, because dbt run is at work or was stopped:"
+            " run dbt run --target test to its end, then the same command again$",
+        ),
+    ):
+        export(tables.settings, tmp_path / "out", 1)
     assert not (tmp_path / "out").exists()
+
+    export(tables.settings, tmp_path / "out", 1)
+    assert read_manifest(tmp_path / "out")["load_id"] == 1
+
+
+def test_readers_are_in_nobodys_way_who_waits_for_the_first_of_them(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is to be replaced between the first connection and the second is replaced at once."""
+    real = published._looks
+    begun: list[threading.Thread] = []
+    swap = "rename table feature to feature__old_1, feature__old_1 to feature"
+
+    def look(reader: MysqlConnection, statement: str, *, is_first: bool) -> bool:
+        found = real(reader, statement, is_first=is_first)
+        if is_first and not begun:
+            begun.append(threading.Thread(target=tables.query, args=(swap,)))
+            begun[0].start()
+            while not tables.query("select 1 from information_schema.processlist where info = %s", [swap]):
+                time.sleep(0.01)
+            time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(published, "_looks", look)
+    with open_readers(tables.settings, 3):
+        begun[0].join(timeout=0)
+        assert not begun[0].is_alive()
 
 
 def test_a_row_that_is_changed_meanwhile_is_exported_as_it_was(tables: Tables, tmp_path: Path) -> None:
@@ -167,7 +237,7 @@ def test_two_exports_into_one_folder_take_turns(tables: Tables, tmp_path: Path) 
 
 
 def test_tables_that_were_not_built_are_named(tables: Tables, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="no_such has no table common_feature_group: run make extract DATASET=test"):
+    with pytest.raises(DatabaseError, match="no_such has no table or view sample: run make extract DATASET=test"):
         export(replace(tables.settings, database="no_such"), tmp_path / "out", 1)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pymysql
 import pytest
 
 from pipeline.errors import DatabaseError, PipelineError
-from pipeline.mysql import MysqlConnection
+from pipeline.mysql import MysqlConnection, connect
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from report.__main__ import main
 from report.counts import SIDES, Side, built_tables, count_files, read_counts
@@ -66,7 +67,7 @@ def built(mysql: MysqlSettings, root: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def test_what_is_exact_is_what_was_staged(built: Built) -> None:
-    with built_tables(built.settings) as connection:
+    with built_tables(built.settings, 1) as (connection,):
         counts = read_counts(connection, built.settings)
     sample = built.load["sample"]
     groups = Counter(row[3] for row in sample)
@@ -88,7 +89,7 @@ def test_what_is_exact_is_what_was_staged(built: Built) -> None:
 
 
 def test_an_impression_has_its_own_features_and_those_of_its_group(built: Built) -> None:
-    with built_tables(built.settings) as connection:
+    with built_tables(built.settings, 1) as (connection,):
         shown = read_counts(connection, built.settings).impression
 
     own = {(name, *rest[1:]) for name, rows in built.structures("sample").items() for rest in rows if rest[0] == 1}
@@ -109,7 +110,7 @@ def rows_read(connection: MysqlConnection) -> int:
 
 
 def test_looking_at_one_impression_reads_no_other(built: Built) -> None:
-    with built_tables(built.settings) as connection, connection.cursor() as cursor:
+    with built_tables(built.settings, 1) as (connection,), connection.cursor() as cursor:
         before = rows_read(connection)
         cursor.execute("select * from sample_feature_full where sample_id = 7")
         num_rows = len(cursor.fetchall())
@@ -120,7 +121,7 @@ def test_looking_at_one_impression_reads_no_other(built: Built) -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_where_all_rows_are_drawn_every_figure_is_exact(built: Built, side: Side) -> None:
-    with built_tables(built.settings) as connection:
+    with built_tables(built.settings, 1) as (connection,):
         sample = draw_sides(connection, built.settings, read_counts(connection, built.settings), WHOLE)[side]
     expected = built.structures(side)
 
@@ -140,7 +141,7 @@ def test_where_all_rows_are_drawn_every_figure_is_exact(built: Built, side: Side
 
 
 def test_a_part_of_the_rows_stands_for_all(built: Built) -> None:
-    with built_tables(built.settings) as connection:
+    with built_tables(built.settings, 1) as (connection,):
         counts = read_counts(connection, built.settings)
         sample = draw_sides(connection, built.settings, counts, {"sample": 200, "common": 20})["sample"]
 
@@ -161,7 +162,7 @@ def test_a_part_of_the_rows_stands_for_all(built: Built) -> None:
 def test_the_structures_of_drawn_rows_are_read_and_no_others(built: Built, side: Side) -> None:
     table = "sample_feature" if side == "sample" else "common_feature_group"
     drawn = list({row[0] for row in built.load[table]})[:10]
-    with built_tables(built.settings) as connection:
+    with built_tables(built.settings, 1) as (connection,):
         before = rows_read(connection)
         num_rows = sum(len(rows) for rows in _structures(connection, side, drawn))
         read = rows_read(connection) - before
@@ -172,7 +173,8 @@ def test_the_structures_of_drawn_rows_are_read_and_no_others(built: Built, side:
 
 
 def test_every_row_of_every_table_is_counted(built: Built) -> None:
-    files = count_files(built.settings)
+    with built_tables(built.settings, 1) as (connection,):
+        files = count_files(connection)
     assert files
     skeleton, common = files
 
@@ -212,49 +214,130 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(built: Built, tmp_path
         write_report(built.settings, folder / "page.html", WHOLE)
 
 
-@contextmanager
-def without(built: Built, relation: str) -> Iterator[None]:
-    """Take a table of the normal form away for a while; its views are then of nothing."""
-    with built_tables(built.settings) as connection, connection.cursor() as cursor:
-        cursor.execute(f"rename table {relation} to elsewhere")
-        try:
-            yield
-        finally:
-            cursor.execute(f"rename table elsewhere to {relation}")
-
-
 def test_tables_that_are_not_built_are_told_in_one_line(built: Built) -> None:
     nothing = replace(built.settings, database="deepcvr_nothing")
     with (
         pytest.raises(
             DatabaseError,
-            match=r"^deepcvr_nothing has no table or view sample: make run DATASET=train MODE=production builds",
+            match=r"^deepcvr_nothing has no table or view sample: run make extract MODE=production, then"
+            r" MODE=production dbt run, then the same command again$",
         ),
-        built_tables(nothing),
+        built_tables(nothing, 1),
     ):
         pass
-    test = replace(built.settings, database="deepcvr_nothing", data_set=built.settings.data_sets["test"])
-    with pytest.raises(
-        DatabaseError, match="where the data is staged already, DEEPCVR_MODE=production dbt run --target test is"
+    test = replace(nothing, data_set=built.settings.data_sets["test"])
+    with (
+        pytest.raises(DatabaseError, match=r"then MODE=production dbt run --target test, then the same command again$"),
+        built_tables(test, 1),
     ):
-        count_files(test)
-
-
-def test_a_table_that_goes_away_meanwhile_is_told_in_one_line(built: Built) -> None:
-    with built_tables(built.settings) as early:
-        early.ping()
-        with (
-            without(built, "sample"),
-            pytest.raises(DatabaseError, match=r"^deepcvr_train has no .* any more: make run"),
-            built_tables_unchecked(built) as connection,
-        ):
-            read_counts(connection, built.settings)
+        pass
 
 
 @contextmanager
-def built_tables_unchecked(built: Built) -> Iterator[MysqlConnection]:
-    """As `built_tables`, from when all tables were there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("report.counts._missing", lambda *_: None)
-        with built_tables(built.settings) as connection:
-            yield connection
+def changed(built: Built, there: str, back: str, *, database: str = "") -> Iterator[None]:
+    """Something of the databases is otherwise for a while."""
+    with (
+        closing(connect(built.settings.mysql, database=database or built.settings.database)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(there)
+        try:
+            yield
+        finally:
+            cursor.execute(back)
+
+
+@pytest.mark.parametrize(
+    ("relation", "is_staged", "told"),
+    [
+        ("feature", False, "deepcvr_train has no table or view feature"),
+        ("sampling_stratum", False, "deepcvr_train has no table or view sampling_stratum"),
+        ("common_feature", True, "deepcvr_train_staging lacks a table"),
+    ],
+)
+def test_what_is_gone_is_told_in_one_line(built: Built, relation: str, is_staged: bool, told: str) -> None:
+    database = built.settings.staging_database if is_staged else built.settings.database
+    with (
+        changed(
+            built,
+            f"rename table {relation} to elsewhere",
+            f"rename table elsewhere to {relation}",
+            database=database,
+        ),
+        pytest.raises(DatabaseError, match=rf"^{told}: run make extract MODE=production, then"),
+        built_tables(built.settings, 2),
+    ):
+        pass
+
+
+def test_tables_of_two_loads_are_refused(built: Built) -> None:
+    comment = "alter table sample_feature comment = 'built from load {}'"
+    with (
+        changed(built, comment.format(2), comment.format(1)),
+        pytest.raises(
+            DatabaseError, match=r"^the tables of deepcvr_train are of loads 1 and 2, because dbt run is at work"
+        ),
+        built_tables(built.settings, 1),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "told"),
+    [
+        (
+            "update load_partition set load_id = 2",
+            "update load_partition set load_id = 1",
+            "holds load 2, which is not complete: run make extract MODE=production, then MODE=production dbt run, then",
+        ),
+        (
+            "update load_partition set state = 'planned' limit 1",
+            "update load_partition set state = 'loaded'",
+            "holds load 1, which is not complete: run make extract MODE=production, then MODE=production dbt run, then",
+        ),
+        (
+            "update load_partition set state = 'superseded'",
+            "update load_partition set state = 'loaded'",
+            "holds no load: run make extract MODE=production, then MODE=production dbt run, then",
+        ),
+        (
+            "update load_partition, feature_load set load_partition.load_id = 2, feature_load.load_id = 2",
+            "update load_partition, feature_load set load_partition.load_id = 1, feature_load.load_id = 1",
+            "holds load 2: run MODE=production dbt run, then the same command again",
+        ),
+    ],
+    ids=["features missing", "partition missing", "superseded", "newer"],
+)
+def test_staging_that_holds_another_load_or_a_part_is_told_in_one_line(
+    built: Built, there: str, back: str, told: str
+) -> None:
+    with (
+        changed(built, there, back, database=built.settings.staging_database),
+        pytest.raises(
+            DatabaseError, match=f"^the tables of deepcvr_train are of load 1, and deepcvr_train_staging {told}"
+        ),
+        built_tables(built.settings, 1),
+    ):
+        pass
+
+
+def test_nobody_replaces_what_is_read_and_what_is_seen_stays_as_it_was(built: Built) -> None:
+    mysql, staging = built.settings.mysql, built.settings.staging_database
+    with (
+        built_tables(built.settings, 2) as connections,
+        closing(connect(mysql, database=staging)) as other,
+        other.cursor() as cursor,
+    ):
+        cursor.execute("set session lock_wait_timeout = 1")
+        for statement in ("drop table sample", "drop table rejected_record", "rename table deepcvr_train.sample to t"):
+            with pytest.raises(pymysql.err.OperationalError, match="Lock wait timeout"):
+                cursor.execute(statement)
+        # As a make extract does before it waits.
+        with changed(
+            built,
+            "update load_partition set state = 'superseded'",
+            "update load_partition set state = 'loaded'",
+            database=staging,
+        ):
+            assert [file.is_current for file in read_counts(connections[1], built.settings).history] == [True, True]
+            assert count_files(connections[0])

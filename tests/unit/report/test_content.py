@@ -46,7 +46,7 @@ def side_sample(*names: str, num_all: int) -> SideSample:
 
 @pytest.fixture
 def findings() -> Findings:
-    loaded = LoadedFile(2, SKELETON, "a" * 64, True, 4, 4, 101, 100, 1300, 1, NOW, NOW)
+    loaded = LoadedFile(2, SKELETON, "a" * 64, True, 4, 4, 101, 100, 1300, 1, 0, NOW, NOW)
     counts = Counts(
         archive=Asset("s3://bucket/train.tar.gz", "etag", 1_000_000, "c" * 64, None, NOW),
         history=[loaded, replace(loaded, load_id=1, is_current=False)],
@@ -67,7 +67,7 @@ def findings() -> Findings:
             1, 1, 0, "bacff91692951881", [("sample", "301", 7, 1.0), ("common", "109_14", 301, 0.69315)]
         ),
     )
-    files = [FileCounts(SKELETON, "sample", 101, 100, 1, 1, 100, 100, 1300, 1300, 1300)]
+    files = [FileCounts(SKELETON, "sample", 101, 100, 1, 0, 1, 100, 100, 1300, 1300, 1300)]
     sides: dict[Side, SideSample] = {
         "sample": side_sample("301", "508", num_all=100),
         "common": side_sample("109_14", num_all=4),
@@ -143,19 +143,15 @@ def test_generated_data_is_not_taken_for_the_real_one(settings: Settings, findin
     assert "Generated data in the form of Ali-CCP" in render(settings, replace(findings, is_generated=True), NOW)
 
 
-def test_tables_of_an_earlier_load_are_told(settings: Settings, findings: Findings) -> None:
-    counts = replace(findings.counts, lengths={"sample": {12: 70}, "common": {500: 4}})
-    page = render(settings, replace(findings, counts=counts), NOW)
+def test_lines_that_are_no_records_are_told_where_there_are_some(settings: Settings, findings: Findings) -> None:
+    assert "no records" not in render(settings, findings, NOW)
+    assert findings.files is not None
+    files = [replace(findings.files[0], num_lines=103, num_non_records=2)]
+    page = render(settings, replace(findings, files=files), NOW)
 
-    assert "The tables hold 100 impressions and the staging tables 70" in page
-
-
-def test_a_load_under_way_is_told(settings: Settings, findings: Findings) -> None:
-    history = [replace(findings.counts.history[0], num_loaded_partitions=3)]
-    page = render(settings, replace(findings, counts=replace(findings.counts, history=history)), NOW)
-
-    assert "A load is not complete: make extract DATASET=train lands the rest." in page
-    assert "2, under way" in page
+    assert "rows + rejected + no records" in page
+    assert "100 + 1 + 2" in page
+    assert "✓ agree" in page
 
 
 def test_impressions_without_their_group_are_told(settings: Settings, findings: Findings) -> None:
