@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from pipeline.activity import working
 from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parser, run_command, say
-from pipeline.errors import DatabaseError
-from pipeline.mysql import MysqlConnection, connect, explained
-from pipeline.registry import LoadTotals, RunOfTests, current_partitions, file_totals, latest_test_run
-from pipeline.settings import CORE_TABLES, RECORD_KINDS, RecordKind, Settings, load_settings
+from pipeline.mysql import MysqlConnection, explained
+from pipeline.published import hold_tables
+from pipeline.registry import LoadTotals, RunOfTests, file_totals, latest_test_run
+from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 
 # The tables of the normal form that hold, row for row, what a file holds.
 _TABLES: dict[RecordKind, tuple[str | None, str]] = {
@@ -44,16 +43,14 @@ def summary(settings: Settings) -> list[str]:
         outcome of dbt's latest tests.
 
     Raises:
-        DatabaseError: the tables have not been built, or the server cannot be reached.
+        DatabaseError: the tables have not been built, or not from the load that is staged; or the server fails.
     """
-    with closing(connect(settings.mysql, database=settings.database)) as connection, explained(settings.mysql):
-        present = _tables(connection)
-        if missing := set(CORE_TABLES) - present:
-            raise DatabaseError(f"{settings.database} has no table {min(missing)}: run dbt build")
-        with closing(connect(settings.mysql, database=settings.staging_database)) as registry:
-            load_id, _ = current_partitions(registry)
-            totals = file_totals(registry, load_id) if load_id is not None else {}
-            tests = latest_test_run(registry, settings.staging_database)
+    with hold_tables(settings, 1, staging=("load_partition", "feature_load")) as published, explained(settings.mysql):
+        (connection,) = published.readers
+        connection.select_db(settings.staging_database)
+        totals = file_totals(connection, published.load_id)
+        tests = latest_test_run(connection, settings.staging_database)
+        connection.select_db(settings.database)
         lines = _lines(settings, connection, totals)
     rejects = sum(total.num_rejects for total in totals.values())
     return [
@@ -64,12 +61,6 @@ def summary(settings: Settings) -> list[str]:
         f"  {_tests(tests)}",
         "  lineage and columns: dbt docs serve, then http://localhost:8080",
     ]
-
-
-def _tables(connection: MysqlConnection) -> set[str]:
-    with connection.cursor() as cursor:
-        cursor.execute("select table_name from information_schema.tables where table_schema = database()")
-        return {str(name) for (name,) in cursor.fetchall()}
 
 
 def _lines(settings: Settings, connection: MysqlConnection, totals: dict[RecordKind, LoadTotals]) -> list[_Line]:
