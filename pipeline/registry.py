@@ -7,6 +7,7 @@ distinct features have landed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ from datetime import UTC, datetime
 
 from pymysql.cursors import Cursor
 
+from pipeline.activity import print_line
 from pipeline.errors import LoadError
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.settings import DataSet, MysqlSettings, RecordKind, Settings
+
+# While another holds the lock on staging: whether it is still who it was.
+_SECONDS_BETWEEN_LOOKS = 5
 
 _ASSET = """
 create table if not exists asset (
@@ -383,16 +388,27 @@ def is_building(connection: MysqlConnection, staging_database: str) -> bool:
 
 @contextmanager
 def staging_lock(mysql: MysqlSettings, staging_database: str) -> Iterator[None]:
-    """Hold the right to change one staging database, so that two runs never load into it at once.
+    """Hold the right to change one staging database, so that two runs never load into it, nor one while dbt reads it.
 
-    The server gives the lock back when the connection ends, however the process does.
+    The server gives the lock back when the connection ends, however the process does. A run of dbt that builds from the
+    database is waited for, which a line on standard error says.
 
     Raises:
         LoadError: another run holds it.
     """
-    with closing(connect(mysql)) as connection, connection.cursor() as cursor:
-        cursor.execute("select get_lock(%s, 0)", (f"deepcvr:{staging_database}",))
-        row = cursor.fetchone()
-        if not row or row[0] != 1:
-            raise LoadError(f"another make extract is loading {staging_database}: wait until it ends")
+    with closing(connect(mysql)) as connection:
+        seconds = 0
+        while not _takes_lock(connection, f"deepcvr:{staging_database}", seconds):
+            if not is_building(connection, staging_database):
+                raise LoadError(f"another make extract is loading {staging_database}: wait until it ends")
+            if not seconds:
+                print_line(f"waiting for the dbt run that builds from {staging_database}", sys.stderr)
+            seconds = _SECONDS_BETWEEN_LOOKS
         yield
+
+
+def _takes_lock(connection: MysqlConnection, name: str, seconds: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("select get_lock(%s, %s)", (name, seconds))
+        row = cursor.fetchone()
+    return row is not None and row[0] == 1

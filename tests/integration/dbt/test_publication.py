@@ -341,6 +341,22 @@ def test_a_run_is_refused_while_extract_loads(project: DbtProject, published: Pu
     assert project.schema() == published.schema
 
 
+def test_extract_waits_for_a_run_that_reads_staging_and_says_so(
+    project: DbtProject, published: Published, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = project.start("run")
+    while process.poll() is None and not project.query("show tables like 'sample__next'"):
+        time.sleep(0.001)
+    with staging_lock(project.mysql, STAGING):
+        ended = process.poll()
+    assert process.communicate()[0]
+    assert f"waiting for the dbt run that builds from {STAGING}" in capfd.readouterr().err
+    # The locks go when dbt has published or put back everything, a moment before its process ends.
+    assert ended in (None, 0)
+    assert process.returncode == 0
+    assert set(project.schema()) == set(published.schema)
+
+
 @mariadb_in_soak
 def test_what_a_killed_run_had_parted_with_is_dropped_by_the_next(project: DbtProject, published: Published) -> None:
     for table in ("sample__dropped", "feature__next"):
