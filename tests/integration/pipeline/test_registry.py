@@ -98,3 +98,19 @@ def test_a_wrong_password_is_told_without_showing_it(mariadb_by_tcp: MysqlSettin
     with pytest.raises(DatabaseError, match="refuses user 'deepcvr': check MYSQL_USER and MYSQL_PASSWORD") as caught:
         connect(replace(mariadb_by_tcp, password="open sesame"))
     assert "sesame" not in str(caught.value)
+
+
+def test_a_registry_that_is_older_than_the_kinds_of_records_learns_them(
+    registry: MysqlConnection, settings: Settings
+) -> None:
+    load_id = begin_load(registry, PARTITIONS)
+    mark_loaded(registry, load_id, PARTITIONS[0], num_rows=2, num_structures=26, num_rejects=1, num_non_records=0)
+    with registry.cursor() as cursor:
+        cursor.execute("alter table load_partition drop column record_kind, drop column num_non_records")
+    for _ in range(2):
+        with closing(open_registry(settings)) as connection:
+            assert current_partitions(connection) == (
+                load_id,
+                {PARTITIONS[0]: "loaded", PARTITIONS[1]: "planned", PARTITIONS[2]: "planned"},
+            )
+            assert load_totals(connection, load_id) == LoadTotals(3, 2, 26, 1, 0)
