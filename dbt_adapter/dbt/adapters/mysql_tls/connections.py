@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,10 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-
 
 # What a session sets is the project's: the same statements as pipeline/mysql.py has, which a test compares.
 SESSION = ("set session autocommit = 1",)
+
+_SECONDS_TO_CONNECT = 10
+# Seconds of silence, seconds between questions, questions without an answer; milliseconds that what was sent may wait.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 120_000}
 
 # Proxies end connections that are quiet.
 _SECONDS_BETWEEN_WORDS = 5
@@ -169,23 +174,36 @@ def connect(credentials: Any) -> Any:
     Raises:
         mysql.connector.Error: the server cannot be reached, refuses, or is not believed.
     """
-    socket = {"unix_socket": credentials.unix_socket}
+    local = {"unix_socket": credentials.unix_socket}
     host = {"host": credentials.server, **({"port": credentials.port} if credentials.port else {})}
     optional = {name: getattr(credentials, name) for name in ("charset", "collation")}
     handle = mysql.connector.connect(
         user=credentials.username,
         passwd=credentials.password,
         buffered=True,
-        **(host if credentials.server else socket),
+        connection_timeout=_SECONDS_TO_CONNECT,
+        **(host if credentials.server else local),
         **{name: value for name, value in optional.items() if value},
         **credentials.driver_arguments,
     )
     if credentials.ssl_mode == "required" and credentials.server:
         _require_cipher(handle)
+    _keep_alive(handle)
     with handle.cursor() as cursor:
         for statement in SESSION:
             cursor.execute(statement)
     return handle
+
+
+def _keep_alive(handle: Any) -> None:
+    """Let the system notice within two minutes that a peer is gone: a statement may be silent for hours, a peer not."""
+    sock = getattr(getattr(handle, "_socket", None), "sock", None)
+    if sock is None or sock.family == socket.AF_UNIX:  # the driver's C extension keeps its socket to itself
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _require_cipher(handle: Any) -> None:
