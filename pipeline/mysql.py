@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import socket
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,21 +25,57 @@ if TYPE_CHECKING:
 else:
     MysqlConnection = Connection
 
-# LOAD DATA LOCAL turns errors into warnings whatever the mode is, so the loader counts rows as well;
-# strict mode guards every other statement, on servers that run without it.
-SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
-
-# Its default is a year: somebody who forgot an open transaction would make a run wait for as long without a word.
-_SECONDS_TO_WAIT_FOR_TABLE = 3600
-# The longest that a server takes. Managed servers may end a quiet connection after minutes, and a load takes hours.
-_SECONDS_TO_BE_QUIET = 31_536_000
-_SESSION = (
-    f"set time_zone = '+00:00', wait_timeout = {_SECONDS_TO_BE_QUIET}, lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_TABLE}"
+# Whatever an administrator has set for all sessions: what an ordinary user may set, and what would change a result, cut
+# off what takes long or make it wait for ever, is the project's own. LOAD DATA LOCAL turns errors into warnings in every
+# mode, so the loader counts rows as well; strict mode guards every other statement. Sources: the MySQL 8.4 Reference
+# Manual and MariaDB's documentation, Server System Variables. dbt's adapter has the same, which a test compares.
+_VARIABLES: Mapping[str, str | int] = {
+    "sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+    "time_zone": "'+00:00'",
+    "autocommit": 1,
+    "completion_type": "'NO_CHAIN'",
+    "foreign_key_checks": 1,
+    "unique_checks": 1,
+    "sql_safe_updates": 0,
+    "sql_auto_is_null": 0,
+    "sql_big_selects": 1,
+    "sql_select_limit": 18_446_744_073_709_551_615,
+    "max_sort_length": 1024,
+    "group_concat_max_len": 1 << 20,
+    "div_precision_increment": 4,
+    "net_read_timeout": 600,
+    "net_write_timeout": 600,
+    # The longest that a server takes. Managed servers may end a quiet connection after minutes, and a load takes hours.
+    "wait_timeout": 31_536_000,
+    # Its default is a year: somebody who forgot an open transaction would make a run wait for as long without a word.
+    "lock_wait_timeout": 3600,
+    "innodb_lock_wait_timeout": 600,
+}
+# Of one of the servers. MariaDB skips MySQL's comments from 50700 to 50999.
+_VARIABLES_OF_ONE = (
+    " /*!50708 , max_execution_time = 0 */"
+    " /*M!100600 , max_statement_time = 0, check_constraint_checks = 1, idle_transaction_timeout = 0,"
+    " idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0 */"
+    " /*M!110602 , innodb_snapshot_isolation = 0 */"
 )
+SESSION = (
+    "set names utf8mb4 collate utf8mb4_bin",
+    f"set session {', '.join(f'{name} = {value}' for name, value in _VARIABLES.items())}{_VARIABLES_OF_ONE}",
+    "set session transaction isolation level repeatable read, read write",
+)
+
+_SECONDS_TO_CONNECT = 10
+# A server may stop reading for a while, to write its pages; MariaDB may stop for ever when the connection is killed.
+_SECONDS_TO_WRITE = 300
+# A statement may take hours without a word. So long may a server be silent before it is asked for a sign of life.
+_SECONDS_BETWEEN_LOOKS = 60
+# Seconds of silence, seconds between questions, questions without an answer; milliseconds that what was sent may wait.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 120_000}
 
 _CANNOT_CONNECT = {2002, 2003, 2005}
 _ACCESS_DENIED = {1045, 1698}
 _TLS_FAILED = {2026}
+_CONNECTION_LOST = (1053, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031)
 _EMBEDDED_REFUSED = "the embedded MySQL server is not running: run make up"
 _ALLOW_LOAD_DATA = "let an administrator `set global local_infile = on`, and write it into the server's configuration"
 _AGAIN = "run the same command again, it continues where this one stopped"
@@ -49,7 +88,12 @@ _REMEDIES: Mapping[tuple[int, ...], str] = {
     (1153, 2020): "the server's max_allowed_packet is too small: set it to 1M or more",
     (3, 20, 28, 1021, 1026, 1114): f"the server has no room to write: free some of its disk, then {_AGAIN}",
     (1205,): f"another client held a lock for too long (`show processlist` lists the clients): then {_AGAIN}",
-    (1053, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031): f"the connection was lost: {_AGAIN}",
+    _CONNECTION_LOST: f"the connection was lost: {_AGAIN}",
+    (1209, 1290, 1792, 1836): (
+        "the server takes no changes (read_only, super_read_only, or a replica): name the primary in MYSQL_HOST, then"
+        f" {_AGAIN}"
+    ),
+    (1040, 1203, 1226): f"the server has no connection left: end some, or let it have more, then {_AGAIN}",
     (3159, 4152): "the server takes encrypted connections only: set MYSQL_SSL_MODE to required or verify_ca",
 }
 
@@ -61,13 +105,14 @@ def connect(
     connection_class: type[MysqlConnection] = Connection,
     seconds_to_wait: int | None = None,
 ) -> MysqlConnection:
-    """Open a connection in UTC and strict mode, on which each statement is a transaction unless one is begun.
+    """Open a connection on which each statement is a transaction unless one is begun, in the project's own session.
 
     Args:
         settings: where the server is.
         database: the database to use; none by default.
         connection_class: a subclass that answers `LOAD DATA LOCAL`, for the loader.
-        seconds_to_wait: for the server, to each statement too; 10 seconds for the connection alone by default.
+        seconds_to_wait: for the server, to each statement too; by default 10 seconds for the connection, and for a
+            statement as long as the server shows that it is there.
 
     Raises:
         DatabaseError: the server cannot be reached, or refuses.
@@ -77,20 +122,78 @@ def connect(
         if settings.host is None
         else {"host": settings.host, "port": settings.port}
     )
+    arguments: dict[str, Any] = {
+        "user": settings.user,
+        "password": settings.password,
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "connect_timeout": seconds_to_wait or _SECONDS_TO_CONNECT,
+        "read_timeout": seconds_to_wait or _SECONDS_TO_CONNECT,
+        "write_timeout": _SECONDS_TO_WRITE,
+        **address,
+        **_tls_arguments(settings),
+    }
     with explained(settings):
-        return connection_class(
-            user=settings.user,
-            password=settings.password,
-            database=database,
-            charset="utf8mb4",
-            autocommit=True,
-            connect_timeout=seconds_to_wait or 10,
-            read_timeout=seconds_to_wait,
-            sql_mode=SQL_MODE,
-            init_command=_SESSION,
-            **address,
-            **_tls_arguments(settings),
-        )
+        connection = connection_class(database=database, **arguments)
+        try:
+            _keep_alive(connection)
+            if seconds_to_wait is None:
+                _wait_patiently(connection, arguments)
+            with connection.cursor() as cursor:
+                for statement in SESSION:
+                    cursor.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class _PatientStream(io.RawIOBase):
+    """What a server sends, waited for as long as the server shows that it is there."""
+
+    def __init__(self, source: socket.socket, is_there: Callable[[], bool]) -> None:
+        self._source, self._is_there = source, is_there
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        begun = time.monotonic()
+        while True:
+            try:
+                return self._source.recv_into(buffer)
+            except TimeoutError:
+                if not self._is_there():
+                    silent = f"silent for {time.monotonic() - begun:.0f} s, and no answer to a new connection"
+                    raise TimeoutError(silent) from None
+
+
+def _wait_patiently(connection: Any, arguments: Mapping[str, Any]) -> None:
+    """Let a statement take any time, but for a server that has stopped to answer.
+
+    Behind a proxy nobody knows the number of a connection, so that the server is asked for a new one.
+    """
+
+    def answers() -> bool:
+        try:
+            Connection(**arguments).close()
+        except pymysql.err.MySQLError as error:
+            # Too many connections, say, is an answer too.
+            return error.args[0] not in (*_CANNOT_CONNECT, *_CONNECTION_LOST)
+        return True
+
+    connection._read_timeout = _SECONDS_BETWEEN_LOOKS
+    connection._rfile = io.BufferedReader(_PatientStream(connection._sock, answers))
+
+
+def _keep_alive(connection: Any) -> None:
+    """Let the system notice within two minutes that a peer is gone, and middleboxes that the connection is in use."""
+    if connection._sock.family == socket.AF_UNIX:
+        return
+    connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def require_load_data(connection: MysqlConnection, settings: MysqlSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,39 @@ MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
 # What a server says may hold what a terminal takes for commands.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-# What a session sets is the project's: the same statements as pipeline/mysql.py has, which a test compares.
-SESSION = ("set session autocommit = 1",)
+# What a session sets is the project's: the same as in pipeline/mysql.py, which says why, and which a test compares.
+_VARIABLES: Mapping[str, str | int] = {
+    "sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+    "time_zone": "'+00:00'",
+    "autocommit": 1,
+    "completion_type": "'NO_CHAIN'",
+    "foreign_key_checks": 1,
+    "unique_checks": 1,
+    "sql_safe_updates": 0,
+    "sql_auto_is_null": 0,
+    "sql_big_selects": 1,
+    "sql_select_limit": 18_446_744_073_709_551_615,
+    "max_sort_length": 1024,
+    "group_concat_max_len": 1 << 20,
+    "div_precision_increment": 4,
+    "net_read_timeout": 600,
+    "net_write_timeout": 600,
+    "wait_timeout": 31_536_000,
+    "lock_wait_timeout": 3600,
+    "innodb_lock_wait_timeout": 600,
+}
+# Of one of the servers. MariaDB skips MySQL's comments from 50700 to 50999.
+_VARIABLES_OF_ONE = (
+    " /*!50708 , max_execution_time = 0 */"
+    " /*M!100600 , max_statement_time = 0, check_constraint_checks = 1, idle_transaction_timeout = 0,"
+    " idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0 */"
+    " /*M!110602 , innodb_snapshot_isolation = 0 */"
+)
+SESSION = (
+    "set names utf8mb4 collate utf8mb4_bin",
+    f"set session {', '.join(f'{name} = {value}' for name, value in _VARIABLES.items())}{_VARIABLES_OF_ONE}",
+    "set session transaction isolation level repeatable read, read write",
+)
 
 _SECONDS_TO_CONNECT = 10
 # Seconds of silence, seconds between questions, questions without an answer; milliseconds that what was sent may wait.
