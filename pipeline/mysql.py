@@ -26,7 +26,7 @@ else:
     MysqlConnection = Connection
 
 # Whatever an administrator has set for all sessions: what an ordinary user may set, and what would change a result, cut
-# off what takes long or make it wait for ever, is the project's own. LOAD DATA LOCAL turns errors into warnings in every
+# off what takes long or make it wait for ever, is the project's own. LOAD DATA LOCAL makes warnings of errors in every
 # mode, so the loader counts rows as well; strict mode guards every other statement. Sources: the MySQL 8.4 Reference
 # Manual and MariaDB's documentation, Server System Variables. dbt's adapter has the same, which a test compares.
 _VARIABLES: Mapping[str, str | int] = {
