@@ -96,9 +96,9 @@ def _require_embedded(source: Source) -> None:
 
     patience = Config(connect_timeout=5, read_timeout=_SECONDS_TO_ANSWER, retries={"total_max_attempts": 1})
     try:
-        is_ours = "Buckets" in open_client(source, patience).list_buckets()
+        is_ours = "Owner" in open_client(source, patience).list_buckets()
     except ClientError as error:  # no other server knows the keys; the right one may be busy
-        is_ours = error.response["ResponseMetadata"]["HTTPStatusCode"] in (500, 503)
+        is_ours = error.response["Error"]["Code"] in ("InternalError", "ServiceUnavailable", "SlowDown")
     except (BotoCoreError, ResponseParserError, OSError):
         is_ours = False
     if not is_ours:

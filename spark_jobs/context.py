@@ -131,7 +131,10 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
         conf.setIfMissing(name, value)
     # Python takes its own from the environment alone.
     os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
-    return SparkContext(conf=conf)
+    context = SparkContext(conf=conf)
+    # It would print a traceback where the JVM ends before it.
+    context._accumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]
+    return context
 
 
 def _require_standalone_master(master: str) -> None:
