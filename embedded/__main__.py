@@ -117,7 +117,9 @@ def _tell_status(settings: Settings, *, as_json: bool) -> None:
     has_server = not settings.mysql.is_embedded or mysql_server.data_folder(settings.embedded_dir).exists()
     data = status.read_status(settings, has_server=has_server)
     if as_json:
-        say(json.dumps({"services": [asdict(service) for service in found], **status.as_json(data)}, indent=1))
+        told = {"services": [asdict(service) for service in found], **status.as_json(data)}
+        for line in json.dumps(told, indent=1).split("\n"):
+            say(line)
         return
     for service in found:
         say(service.line)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipeline.activity import print_line
 from pipeline.errors import ServiceError
 
 _LARGEST_LOG = 10_000_000
@@ -69,7 +70,7 @@ def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[int
             if waited > wait_seconds:
                 raise ServiceError(f"another command has been {purpose} for too long ({path} is locked)")
             if waited > _QUIET_WAIT_SECONDS and not has_spoken:
-                print(f"waiting for another command that is {purpose}", file=sys.stderr, flush=True)
+                print_line(f"waiting for another command that is {purpose}", sys.stderr)
                 has_spoken = True
             time.sleep(0.1)
         yield file.fileno()

@@ -255,7 +255,8 @@ def download(
     with disk_errors(path):
         make_private_folder(path.parent)
     for _ in range(REPLACED_ATTEMPTS):
-        journal = _resume(path, found, part_bytes)
+        with disk_errors(path):
+            journal = _resume(path, found, part_bytes)
         try:
             _fetch(client, found, path, journal, connections)
         except ReplacedError:
@@ -399,7 +400,8 @@ def _verify(path: Path, found: RemoteObject, *, check_etag: bool) -> str:
             beside.result()
             progress.advance(len(block))
     if md5_part_bytes is not None and md5.etag(in_parts="-" in found.etag) != found.etag:
-        forget(path)
+        with disk_errors(part):
+            forget(path)
         raise SourceError(
             f"{found.uri}: what came does not match the object's ETag {found.etag}, so it was thrown away: run the same"
             " command again (check_etag: false in pipeline.yml, for a store whose ETags are no MD5 sums)"

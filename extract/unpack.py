@@ -310,7 +310,7 @@ def _inflate(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterat
     inside = False  # whether a stream has begun and not ended
     first = True
     taken = 0
-    while piece := stream.read(_PIECE):
+    while piece := _read_piece(stream, archive):
         checksum.update(piece)
         taken += len(piece)
         pending = False  # whether the decompressor may still hold output
@@ -339,6 +339,12 @@ def _inflate(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterat
     if inside:
         raise archive.error(f"is truncated: it ends at byte {taken:,}, inside its gzip stream")
     yield taken, b""
+
+
+def _read_piece(stream: BinaryIO, archive: _Archive) -> bytes:
+    # Here and not around all: the pieces are asked for while a CSV file is written, whose errors name that one.
+    with disk_errors(Path(archive.label)):
+        return stream.read(_PIECE)
 
 
 def _damage(offset: int, reason: str, *, inside: bool, first: bool) -> str:

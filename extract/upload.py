@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from extract.s3 import endpoint_of, s3_errors
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
+from pipeline.files import disk_errors
 from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import quantity, track
 from pipeline.samples import sample_paths
@@ -111,7 +112,7 @@ def _put(client: S3Client, path: Path, uri: str, arguments: dict[str, Any]) -> N
     from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 - slow to import
 
     address = urlsplit(uri)
-    with track("upload", path.stat().st_size, "B") as progress:
+    with disk_errors(path), track("upload", path.stat().st_size, "B") as progress:
         try:
             client.upload_file(
                 str(path), address.netloc, address.path.lstrip("/"), ExtraArgs=arguments, Callback=progress.advance

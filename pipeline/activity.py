@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from pipeline.background import beside
+from pipeline.printable import printable
 
 SECONDS_TO_BE_QUIET = 1.0
 SECONDS_BETWEEN_LINES = 10.0
@@ -47,7 +48,7 @@ class _Activity:
             self._width = 0
 
     def _text(self, now: float) -> str:
-        return f"  {self.label}: {now - self._begun:.0f} s{f', {self.note}' if self.note else ''}"
+        return printable(f"  {self.label}: {now - self._begun:.0f} s{f', {self.note}' if self.note else ''}")
 
     def _draw(self, text: str) -> None:
         text = text[: shutil.get_terminal_size().columns - 1]
@@ -109,10 +110,10 @@ def bar_shown(clear: Callable[[], None]) -> Iterator[None]:
 
 
 def print_line(line: str, stream: TextIO) -> None:
-    """Print a line at once, above the bar or what counts the seconds."""
+    """Print a line at once, above the bar or what counts the seconds. Every line of a command leaves here."""
     with _lock:
         for clear in _bars:
             clear()
         for activity in _current:
             activity.erase()
-        print(line, file=stream, flush=True)
+        print(printable(line), file=stream, flush=True)

@@ -102,21 +102,22 @@ def run_command(command: Callable[[], None], *, verbose: bool, is_private: bool 
     try:
         command()
     except KeyboardInterrupt:
-        print("interrupted: the same command continues where this one stopped", file=sys.stderr)
+        _tell("interrupted: the same command continues where this one stopped")
         return 130
     except PipelineError as error:
-        if verbose:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}", with_traceback=verbose)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, a person gets one line
-        if verbose:
-            traceback.print_exc()
-        print(f"error: {_one_line(error)} (unexpected; --verbose shows where)", file=sys.stderr)
+        _tell(f"error: {_one_line(error)} (unexpected; --verbose shows where)", with_traceback=verbose)
         return 1
     finally:
         os.umask(umask)
     return 0
+
+
+def _tell(line: str, *, with_traceback: bool = False) -> None:
+    for each in (*(traceback.format_exc().rstrip().split("\n") if with_traceback else ()), line):
+        print_line(each, sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

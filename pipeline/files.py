@@ -19,6 +19,7 @@ from pipeline.progress import quantity
 DISK_RESERVE = 64 << 20
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_BROKEN = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT}
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -82,17 +83,27 @@ def require_free_disk(folder: Path, needed: int, what: str) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the file system raises into one line that names the path and what to do."""
+def disk_errors(path: Path, *, elsewhere: str = "set folders in pipeline.yml to another disk") -> Iterator[None]:
+    """Turn what the file system raises into one line that names the path and what to do.
+
+    Args:
+        path: the one file or folder that is read or written, which an error of reading or writing does not name.
+        elsewhere: how a person has it written to another disk.
+    """
     try:
         yield
+    except ConnectionError:
+        raise  # of a pipe or a network, and of no file
     except OSError as error:
+        named = error.filename or path
         if error.errno in _DISK_FULL:
             raise PipelineError(
-                f"the disk is full while writing {path}: make room, or set folders in pipeline.yml to another disk,"
-                " and run the same command again"
+                f"the disk is full while writing {named}: make room, or {elsewhere}, and run the same command again"
             ) from error
-        raise PipelineError(f"{error.filename or path}: {error.strerror or error}: check the folder") from error
+        remedy = (
+            "check that disk, and run the same command again" if error.errno in _DISK_BROKEN else "check the folder"
+        )
+        raise PipelineError(f"{named}: {error.strerror or error}: {remedy}") from error
 
 
 @contextmanager

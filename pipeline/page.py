@@ -1,6 +1,6 @@
 """An HTML page that stands alone: its style and its plots are in it, for a desk and a phone, in light and dark.
 
-What is put into a page is escaped, unless it is `Markup` already.
+What is put into a page is escaped, unless it is `Markup` already; and what would not be shown of it is made visible.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from pipeline.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +101,7 @@ def page(title: str, parts: Iterable[Markup], *, headline: str | None = None) ->
         parts: what the page holds, in order.
         headline: stands at the top of the page; the title by default.
     """
-    return str(_PAGE.format(title, _STYLE, headline or title, Markup().join(parts)))
+    return printable_lines(_PAGE.format(title, _STYLE, headline or title, Markup().join(parts)))
 
 
 def paragraph(text: str, kind: str | None = None) -> Markup:
@@ -145,7 +147,7 @@ def figure(
         margins: room left of the axes and below them, in inches; by default it is measured, which takes time.
         label: what somebody is told who cannot see it; the caption by default.
     """
-    label = label or escape(caption).striptags()
+    label = printable(label or escape(caption).striptags())
     return Markup("<figure><figcaption>{}</figcaption>{}</figure>\n").format(
         caption, _inline(_drawn(draw, size, margins), label)
     )

@@ -12,8 +12,9 @@ from typing import Literal, Never, Protocol, TextIO
 
 from tqdm import tqdm
 
-from pipeline.activity import bar_shown
+from pipeline.activity import bar_shown, print_line
 from pipeline.background import beside
+from pipeline.printable import printable
 
 Unit = Literal["B", "rows"]
 
@@ -56,7 +57,7 @@ class _Lines:
             done = f"{done.removesuffix(' rows')} of {quantity(self._total, self._unit)}"
             left = f", {duration((self._total - self._done) / rate)} left" if rate else ""
         line = f"  {self._label}: {done}, {quantity(rate, self._unit)}/s{left}"
-        print(line, file=self._stream, flush=True)
+        print_line(line, self._stream)
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def track(label: str, total: int | None, unit: Unit, *, stream: TextIO | None = 
     Yields:
         The counter that the work advances.
     """
-    stream = stream or sys.stderr
+    stream, label = stream or sys.stderr, printable(label)
     if not stream.isatty():
         with bar_shown(lambda: None):
             yield _Lines(label, total, unit, stream)

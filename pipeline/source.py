@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+_SECONDS_TO_ANSWER = 10
+
+
 @dataclass(frozen=True)
 class Source:
     """An S3 store.
@@ -43,12 +46,14 @@ def find_source(settings: Settings) -> Source:
 
     Raises:
         SettingsError: production mode, and neither credentials nor an endpoint are set.
-        ServiceError: the embedded server is to be used, and is not running.
+        ServiceError: the embedded server is to be used, and is not running, or another program has its port.
     """
     require_source(settings)
     if is_configured():
         return Source("configured")
-    return Source("embedded", _embedded_arguments(settings.embedded_dir / "services.json"))
+    source = Source("embedded", _embedded_arguments(settings.embedded_dir / "services.json"))
+    _require_embedded(source)
+    return source
 
 
 def require_source(settings: Settings) -> None:
@@ -81,6 +86,26 @@ def open_client(source: Source, config: Config | None = None) -> S3Client:
     if source.kind == "configured" and session.get_credentials() is None:
         config = config.merge(Config(signature_version=UNSIGNED))
     return session.client("s3", config=config, **arguments)
+
+
+def _require_embedded(source: Source) -> None:
+    """Find out at once that another program listens where the embedded server did: boto3 would ask it for minutes."""
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+    patience = Config(connect_timeout=5, read_timeout=_SECONDS_TO_ANSWER, retries={"total_max_attempts": 1})
+    try:
+        is_ours = "Owner" in open_client(source, patience).list_buckets()
+    except ClientError as error:  # no other server knows the keys; the right one may be busy
+        is_ours = error.response["Error"]["Code"] in ("InternalError", "ServiceUnavailable", "SlowDown")
+    except (BotoCoreError, ResponseParserError, OSError):
+        is_ours = False
+    if not is_ours:
+        place = urlsplit(source.client_arguments["endpoint_url"]).netloc
+        raise ServiceError(
+            f"the embedded S3 server is not running: another program has its port ({place}): run make up"
+        )
 
 
 def _endpoint_is_configured(session: Any) -> bool:

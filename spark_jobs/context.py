@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import socket
+import ssl
 import sys
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LoadError
+from pipeline.files import disk_errors
 from pipeline.settings import Settings
+from spark_jobs.failures import with_remedy
 
 if TYPE_CHECKING:
     from py4j.java_gateway import JavaGateway
@@ -41,6 +45,9 @@ _DEFAULTS = {
 # A local master needs no address that others can reach.
 _LOCAL_DEFAULTS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
+# Without a secret, which Spark makes for itself here, whoever is on the machine reads blocks, the password among them.
+_LOCAL_SECURITY = {"spark.authenticate": "true"}
+
 # Forks the workers of a local master: see there.
 _DAEMON = "spark_jobs.python_daemon"
 
@@ -48,6 +55,13 @@ _DAEMON = "spark_jobs.python_daemon"
 # system kills for want of memory would end the job.
 _LOCAL_WITHOUT_ATTEMPTS = re.compile(r"local(?:\[(\d+|\*)\])?")
 _ATTEMPTS = 4
+
+# Frames of Spark's transport (its network-common, Message and MessageEncoder): eight bytes of length, those included,
+# one of type (6 asks for a stream, 8 says that it failed), and a name with its length.
+_STREAM = b"\0\0\0\x0e/deepcvr/probe"
+_QUESTION = b"\0\0\0\0\0\0\0\x1b\x06" + _STREAM
+_ANSWER = b"\x08" + _STREAM
+_SECONDS_TO_ANSWER = 5
 
 
 @contextmanager
@@ -69,46 +83,100 @@ def spark_context(settings: Settings, *, log: Path | None) -> Iterator[SparkCont
     java = settings.embedded_dir / "java"
     if "JAVA_HOME" not in os.environ and java.is_dir():
         os.environ["JAVA_HOME"] = str(java)
-    with tempfile.TemporaryDirectory(prefix="deepcvr-") as folder:
-        context = _start(settings, log, Path(folder))
-        try:
-            context.addPyFile(_zip_packages(settings.root, Path(folder)))
-            yield context
-        finally:
-            context.stop()
+    with ExitStack() as stack:
+        with _start_errors(settings.spark_master, log):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepcvr-")))
+            context = _start(settings, log, folder)
+            stack.callback(_stop, context)
+            context.addPyFile(_zip_packages(settings.root, folder))
+        yield context
 
 
-def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
+@contextmanager
+def _start_errors(master: str | None, log: Path | None) -> Iterator[None]:
     from py4j.protocol import Py4JError  # noqa: PLC0415
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - slow to import, and not every run needs Spark
-    from pyspark.errors import PySparkException  # noqa: PLC0415
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - slow to import, and not every run needs Spark
 
-    master = settings.spark_master
-    _require_standalone_master(master or "")
+    folder = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - asking for it may fail where the disk is full
     try:
-        SparkContext._ensure_initialized(gateway=_start_jvm(master, log, folder))
-        conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
-        master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
-        conf.setMaster(master)
-        for name, value in _defaults(master, settings.root).items():
-            conf.setIfMissing(name, value)
-        # Python takes its own from the environment alone.
-        os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
-        return SparkContext(conf=conf)
+        with disk_errors(folder, elsewhere="name another folder by TMPDIR"):
+            yield
     except (PySparkException, Py4JError) as error:
         where = f" ({log} has its own account)" if log else ""
         at = f" with master {master}" if master else ""
-        raise LoadError(f"Spark does not start{at}: {_reason(error, log)}{where}") from error
+        printed = log.read_text(encoding="utf-8", errors="replace") if log and log.exists() else ""
+        reason = with_remedy(_reason(error, printed), f"{error}\n{printed}")
+        raise LoadError(f"Spark does not start{at}: {reason}{where}") from error
+
+
+def _stop(context: SparkContext) -> None:
+    """End Spark. Of a JVM that has ended before, the job has told already, or there is nothing to tell."""
+    from py4j.protocol import Py4JError  # noqa: PLC0415
+
+    with warnings.catch_warnings(), suppress(Py4JError, OSError):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        context.stop()
+
+
+def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
+
+    master = settings.spark_master
+    _require_standalone_master(master or "")
+    SparkContext._ensure_initialized(gateway=_start_jvm(master, log, folder))
+    conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
+    master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
+    conf.setMaster(master)
+    for name, value in _defaults(master, settings.root).items():
+        conf.setIfMissing(name, value)
+    # Python takes its own from the environment alone.
+    os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
+    context = SparkContext(conf=conf)
+    # It would print a traceback where the JVM ends before it.
+    context._accumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]
+    return context
 
 
 def _require_standalone_master(master: str) -> None:
-    """Find out at once that nobody is there: Spark itself takes a minute, and then says less."""
+    """Find out at once that nobody is there, or somebody else: Spark itself takes a minute, and then says less."""
     if not master.startswith("spark://"):
         return
+    is_somebody_there = False
     for host, _, port in (address.rpartition(":") for address in master.removeprefix("spark://").split(",")):
-        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=10):
-            return
+        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=10) as connection:
+            is_somebody_there = True
+            if _speaks_spark(connection) or _speaks_tls(host, int(port)):
+                return
+    if is_somebody_there:
+        raise LoadError(f"nobody at {master} speaks as a Spark master: check SPARK_MASTER")
     raise LoadError(f"no Spark master answers at {master}: check SPARK_MASTER")
+
+
+def _speaks_spark(connection: socket.socket) -> bool:
+    """Ask for a stream that is not there: Spark says so, and repeats its name, before it asks for any secret.
+
+    Raises:
+        OSError: no answer came in time.
+    """
+    connection.settimeout(_SECONDS_TO_ANSWER)
+    connection.sendall(_QUESTION)
+    with connection.makefile("rb") as answer:
+        return answer.read(len(_QUESTION))[8:] == _ANSWER
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    """Tell whether it may be a master with `spark.ssl.rpc.enabled`: whose it is, Spark itself finds out.
+
+    Raises:
+        OSError: it does not.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=_SECONDS_TO_ANSWER) as connection,
+        context.wrap_socket(connection),
+    ):
+        return True
 
 
 def _with_attempts(master: str) -> str:
@@ -125,7 +193,8 @@ def _is_local(master: str) -> bool:
 def _defaults(master: str, root: Path) -> dict[str, str]:
     defaults = _DEFAULTS | (_LOCAL_DEFAULTS if master.startswith("local") else {})
     if _is_local(master):
-        defaults |= {"spark.python.daemon.module": _DAEMON, "spark.executorEnv.PYTHONPATH": str(root)}
+        daemon = {"spark.python.daemon.module": _DAEMON, "spark.executorEnv.PYTHONPATH": str(root)}
+        defaults |= _LOCAL_SECURITY | daemon
     return defaults
 
 
@@ -135,10 +204,9 @@ def _python(master: str, declared: str | None) -> str:
     return here if _is_local(master) else os.environ.get("PYSPARK_PYTHON") or declared or here
 
 
-def _reason(error: Exception, log: Path | None) -> str:
+def _reason(error: Exception, printed: str) -> str:
     """Find the line that names the cause in what Spark printed or raised, or else what Python says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    printed = log.read_text(encoding="utf-8", errors="replace") if log and log.exists() else ""
     named = (
         re.search(r'^Exception in thread "main" (?:[\w.$]+: )?(.+)$', printed, re.MULTILINE)
         or re.search(r"Application has been killed\. Reason: (.+)$", printed, re.MULTILINE)
@@ -181,6 +249,8 @@ def _start_jvm(master: str | None, log: Path | None, folder: Path) -> JavaGatewa
 
 def _zip_packages(root: Path, folder: Path) -> str:
     """Pack the code that the executors run."""
-    for package in _PACKAGES:
-        shutil.copytree(root / package, folder / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
-    return shutil.make_archive(str(folder / "deepcvr"), "zip", folder / "code")
+    packed = folder / "deepcvr.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for path in (path for package in _PACKAGES for path in sorted((root / package).rglob("*.py"))):
+            archive.write(path, path.relative_to(root))
+    return str(packed)

@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,7 +40,7 @@ from pipeline.samples import SampleSource, read_source, sample_paths
 from pipeline.settings import RECORD_KINDS, SAMPLE_PARAMETERS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult
 from spark_jobs.context import spark_context
-from spark_jobs.explode_features import explained_failure
+from spark_jobs.failures import explained_failure
 from spark_jobs.partitions import cut_ranges
 from spark_jobs.records import Words
 from spark_jobs.sampling.archive import Member, Piece, compressor, write_archive
@@ -110,7 +110,10 @@ class Job:
 
     def share(self, value: ResultT) -> Callable[[], ResultT]:
         """Give every executor a value, once."""
-        broadcast = self.context.broadcast(value)
+        try:
+            broadcast = self.context.broadcast(value)
+        except Exception as error:
+            raise explained_failure(error, self.log) from error
         return lambda: broadcast.value
 
 
@@ -190,7 +193,7 @@ def _is_drawn(settings: Settings, design: Design, source: SampleSource) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with disk_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -219,8 +222,9 @@ def open_job(context: SparkContext, paths: Mapping[RecordKind, Path], folder: Pa
     cores = context.defaultParallelism
     ranges: dict[RecordKind, list[Range]] = {}
     for kind, path in paths.items():
-        size = path.stat().st_size // (cores * _RANGES_PER_CORE)
-        cuts = cut_ranges(path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
+        with disk_errors(path):
+            size = path.stat().st_size // (cores * _RANGES_PER_CORE)
+            cuts = cut_ranges(path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
         ranges[kind] = [Range(number, path, kind, first, end) for number, (first, end) in enumerate(cuts)]
     return Job(context, ranges, folder, log)
 
@@ -532,10 +536,12 @@ def _result(settings: Settings, findings: Findings) -> str:
 def _progress(context: SparkContext, label: str, parts: Sequence[Range]) -> AbstractContextManager[None]:
     """Show how much of a file the tasks have done."""
     total = sum(part.end_byte - part.first_byte for part in parts)
-    tracker = context.statusTracker()
+    from py4j.protocol import Py4JError  # noqa: PLC0415 - slow to import, and not every run needs Spark
 
     def poll(ended: threading.Event) -> None:
-        with track(label, total, "B") as progress:
+        # What became of the JVM, the job tells.
+        with suppress(Py4JError, OSError), track(label, total, "B") as progress:
+            tracker = context.statusTracker()
             before = 0
             while not ended.wait(_SECONDS_BETWEEN_POLLS):
                 stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]

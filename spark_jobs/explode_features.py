@@ -8,7 +8,6 @@ server. Running the job again does what is left to do: nothing, after a complete
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ if not __package__:  # run as a file, by spark-submit: that puts this folder on 
 
 from pipeline.background import beside
 from pipeline.cli import run_command, say
-from pipeline.errors import DatabaseError, LoadError, PipelineError
+from pipeline.errors import DatabaseError, LoadError
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.registry import (
@@ -44,6 +43,7 @@ from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
 from pipeline.waiting import waits_reported
 from spark_jobs.context import spark_context
+from spark_jobs.failures import explained_failure
 from spark_jobs.features import land_features
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
@@ -227,28 +227,6 @@ def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
                 before = now
 
     return beside(poll)
-
-
-def explained_failure(error: Exception, log: Path | None) -> PipelineError:
-    """Find the one line that a task raised among what Spark tells of its end."""
-    text = str(error)
-    raised = re.search(r"^(?:\w+: )?pipeline\.errors\.\w+: (.+)$", text, re.MULTILINE)
-    if raised:
-        return LoadError(raised[1].strip())
-    # The last line of a Python traceback, or what the JVM says of the last attempt.
-    python = re.findall(r"^((?:\w+\.)*\w+(?:Error|Exception): .+)$", text, re.MULTILINE)
-    lost = re.search(
-        r"Lost task \S+ in stage \S+ \(TID \d+\) \((\S+) executor [^)]*\): (?:[\w.$]+: )?(.+)$", text, re.MULTILINE
-    )
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if python:
-        reason = python[-1].strip()
-    elif lost:
-        reason = f"{lost[2].strip()} on {lost[1]}"
-    else:
-        reason = lines[0] if lines else type(error).__name__
-    where = f" ({log} has Spark's own account)" if log else ""
-    return LoadError(f"the Spark job failed: {reason}{where}")
 
 
 def _summary(totals: LoadTotals, num_features: int, load: Load, seconds: float) -> str:

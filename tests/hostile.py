@@ -13,7 +13,7 @@ from io import BufferedRWPair
 from types import TracebackType
 from typing import Literal, Self
 
-Moment = Literal["on log-in", "at any statement", "for another name", "for the same name twice"]
+Moment = Literal["before log-in", "on log-in", "at any statement", "for another name", "for the same name twice"]
 
 _OK = b"\0\0\0\2\0\0\0"
 _QUERY = 3
@@ -23,16 +23,17 @@ _OFFERED = re.compile(rb"load data local infile '([^']+)'", re.IGNORECASE)
 
 
 class HostileServer:
-    """Asks for a file at one moment, and keeps all that its clients send.
+    """Asks for a file at one moment, and keeps all that its clients send. Before log-in it can only refuse.
 
     Attributes:
         port: where it listens, on 127.0.0.1.
+        wanted: the file, or what it says where it refuses.
         received: everything that its clients have sent after their log-in.
         num_asked: how often it has asked for the file.
     """
 
     def __init__(self, moment: Moment, wanted: str) -> None:
-        self.moment, self.wanted = moment, wanted.encode()
+        self.moment, self.wanted = moment, wanted.encode(errors="surrogateescape")
         self.received, self.num_asked = bytearray(), 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -66,6 +67,9 @@ class HostileServer:
                 return
 
     def _log_in(self, peer: _Peer) -> None:
+        if self.moment == "before log-in":
+            peer.write(b"\xff" + struct.pack("<H", 1129) + self.wanted, first=True)
+            raise EOFError
         plugin = b"mysql_native_password\0"
         low, high = _CAPABILITIES & 0xFFFF, _CAPABILITIES >> 16
         greeting = b"\x0a8.0.99\0" + struct.pack("<I", 7) + b"12345678\0" + struct.pack("<HBHHB", low, 45, 2, high, 21)

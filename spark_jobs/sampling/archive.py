@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import disk_errors
+
 # 2022-06-01 00:00 UTC. Level 6 makes an archive a fifth smaller and takes four times as long.
 MEMBER_TIME = 1_654_041_600
 COMPRESSION_LEVEL = 1
@@ -38,7 +40,7 @@ class Piece:
 
     def read(self) -> Iterator[bytes]:
         """Give what was drawn, in blocks."""
-        with self.path.open("rb") as file:
+        with disk_errors(self.path), self.path.open("rb") as file:
             position = 0
             for begin, end in [*self.dropped, (self.num_bytes, self.num_bytes)]:
                 file.seek(position)
@@ -80,6 +82,7 @@ def write_archive(path: Path, members: Sequence[Member], see: Callable[[str, byt
     """
     checksums: dict[str, str] = {}
     with (
+        disk_errors(path),
         path.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION_LEVEL, fileobj=raw, mtime=0) as packed,
         tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, copybufsize=_BLOCK) as archive,

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.files import disk_errors
 from pipeline.settings import RecordKind
 from spark_jobs.partitions import read_range
 from spark_jobs.records import Positions, Words
@@ -396,18 +397,23 @@ class _Lines:
         self._strata: list[Stratum] = []
 
     def __enter__(self) -> _Lines:
-        self._file = self._partial.open("wb")
+        with disk_errors(self._path):
+            self._file = self._partial.open("wb")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        with disk_errors(self._path):
+            try:
+                self._file.close()
+            finally:
+                self._partial.unlink(missing_ok=True)
 
     def write(self, block: bytes, found: Scan, sure: Mask, undecided: _Undecided | None = None) -> None:
         """Add lines of a block, and remember those of them that are not decided on."""
         chosen = sure if undecided is None else sure | undecided.mask
         joined = _joined(block, found.begin[chosen], found.end[chosen])
-        self._file.write(joined.block)
+        with disk_errors(self._path):
+            self._file.write(joined.block)
         self._index.append(np.unique(found.index[sure]))
         if undecided is not None and undecided.mask.any():
             mask = undecided.mask
@@ -422,8 +428,9 @@ class _Lines:
 
     def drawn(self) -> Drawn:
         """Give the file its name and say what it holds."""
-        self._file.flush()
-        self._partial.replace(self._path)
+        with disk_errors(self._path):
+            self._file.flush()
+            self._partial.replace(self._path)
         empty_words, empty = np.zeros(0, np.uint64), np.zeros(0, np.int64)
         columns = [*self._open, (empty_words, empty_words, empty, empty)]
         found_ranks, index, begin, end = (np.concatenate(column) for column in zip(*columns, strict=True))

@@ -51,8 +51,9 @@ MOST_SECONDS = 200
 
 JOB = """
 import pickle, sys
+from pipeline.cli import run_command, say
 from spark_jobs.explode_features import run_step
-print(run_step(pickle.load(sys.stdin.buffer), {}).result)
+sys.exit(run_command(lambda: say(run_step(pickle.load(sys.stdin.buffer), {}).result), verbose=False))
 """
 
 
@@ -168,6 +169,14 @@ class Job:
         assert self.process.wait(timeout=MOST_SECONDS) == 0, self.account()
         return self._printed.read_text()
 
+    def fail(self) -> str:
+        """Wait for the job's end, which must be a failure, and give its last line."""
+        assert self.process.wait(timeout=MOST_SECONDS) == 1, self.account()
+        printed = self._printed.read_text()
+        assert "Traceback" not in printed
+        assert "Warning" not in printed
+        return printed.splitlines()[-1]
+
     def account(self) -> str:
         """All that was printed."""
         return self._printed.read_text() + (self._log.read_text()[-3000:] if self._log.exists() else "")
@@ -255,6 +264,46 @@ def test_python_workers_killed_in_the_middle_of_their_tasks_are_replaced(load: L
     failed = [task for task in job.ended_tasks() if task["Task Info"]["Failed"]]
     assert len(failed) == 2
     assert all("Python worker exited unexpectedly" in json.dumps(task["Task End Reason"]) for task in failed)
+    assert_each_partition_landed_once(load)
+
+
+def test_a_jvm_killed_in_the_middle_of_the_job_is_told_with_its_remedy_and_the_next_run_continues(
+    load: Load, tmp_path: Path
+) -> None:
+    environment = {"SPARK_MASTER": "local[2]"}
+    with held_up(load, load.last_samples(IN_TWO_TASKS)) as holding, running(load, environment, tmp_path) as job:
+        job.wait_until("num_waiting", load, 2)
+        for jvm in (pid for pid in descendants(job.process.pid) if "SparkSubmit" in command_line(pid)):
+            kill(jvm)
+        told = job.fail()
+        holding.rollback()
+    with running(load, environment, tmp_path) as job:
+        job.succeed()
+
+    assert told.startswith(
+        "error: the Spark job failed: Spark's JVM ended in the middle of the job, most likely killed"
+    )
+    assert ": free memory, or use fewer cores by SPARK_MASTER='local[1]', then run the same command again (" in told
+    assert_each_partition_landed_once(load)
+
+
+def test_python_workers_killed_again_and_again_are_told_with_the_remedy_and_the_next_run_continues(
+    load: Load, tmp_path: Path
+) -> None:
+    environment = {"SPARK_MASTER": "local[2]"}
+    with held_up(load, load.last_samples(IN_TWO_TASKS)) as holding, running(load, environment, tmp_path) as job:
+        job.wait_until("num_waiting", load, 2)
+        while job.process.poll() is None:
+            for worker in python_workers(job.process.pid):
+                kill(worker)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        told = job.fail()
+        holding.rollback()
+    with running(load, environment, tmp_path) as job:
+        job.succeed()
+
+    assert told.startswith("error: the Spark job failed: Spark's Python workers ended again and again, most likely")
+    assert "SPARK_MASTER='local[1]'" in told
     assert_each_partition_landed_once(load)
 
 

@@ -1,15 +1,49 @@
-"""Whose word counts for Spark's settings."""
+"""Whose word counts for Spark's settings, who may speak to Spark, and what a start says that fails."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import LoadError
+from pipeline.settings import load_settings
+from spark_jobs.context import spark_context
+from tests.ports import free_port
+from tests.processes import command_lines, descendants, listeners
+from tests.spark_cluster import SparkCluster
 from tests.surroundings import spark_environment
+
+PASSWORD = "Zq7mVt3KwPx9Rb2L"
+
+# A job as the explode is one: its code carries the password, and Spark keeps it as blocks for those who ask.
+JOB = """
+import sys, time
+from functools import partial
+from pathlib import Path
+from pipeline.settings import load_settings
+from spark_jobs.context import spark_context
+
+def work(password, number):
+    print("at work", file=sys.stderr, flush=True)
+    time.sleep(600)
+
+with spark_context(load_settings(), log=None) as context:
+    context.parallelize([1], 1).foreach(partial(work, sys.argv[1]))
+"""
 
 SCRIPT = """
 import json, sys
@@ -75,3 +109,194 @@ def test_only_a_local_master_that_names_no_attempts_is_given_them(master: str, e
     from spark_jobs.context import _with_attempts
 
     assert _with_attempts(master) == expected
+
+
+def frame(kind: int, body: bytes) -> bytes:
+    """A message of Spark's transport."""
+    return struct.pack(">qb", 9 + len(body), kind) + body
+
+
+def text(content: bytes) -> bytes:
+    return struct.pack(">i", len(content)) + content
+
+
+def open_blocks(block: bytes) -> bytes:
+    """Ask a block manager for a block, as an executor does that fetches it."""
+    message = b"\0" + text(b"app") + text(b"driver") + struct.pack(">i", 1) + text(block)
+    return frame(3, struct.pack(">qi", 1, len(message)) + message)
+
+
+def ask_for_block(port: int, block: bytes) -> bytes:
+    """All that a stranger gets at a port who asks for a block: the answer, and the block if it is offered."""
+    got = b""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(open_blocks(block))
+        with connection.makefile("rb") as stream:
+            got += stream.read(34)
+            if got[8:9] == b"\x04":  # yes: number of the question, size, type, number of the stream, how many blocks
+                connection.sendall(frame(0, got[22:30] + struct.pack(">i", 0)))
+            while more := stream.read1():
+                got += more
+    return got
+
+
+def answers_to_strangers(root: Path, folder: Path, declared: str) -> bytes:
+    """What all ports of a running local job's JVM together give to somebody who asks for the job's code."""
+    (folder / "conf").mkdir()
+    (folder / "conf" / "spark-defaults.conf").write_text(f"spark.broadcast.compress false\n{declared}")
+    environment = {"PYTHONPATH": str(root), "SPARK_CONF_DIR": str(folder / "conf"), "SPARK_MASTER": "local[1]"}
+    (folder / "job.py").write_text(JOB)
+    with subprocess.Popen(
+        [sys.executable, str(folder / "job.py"), PASSWORD],
+        cwd=folder,
+        env=spark_environment() | environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr
+            assert any("at work" in line for line in process.stderr)
+            lines = command_lines()
+            (java,) = [pid for pid in descendants(process.pid) if b"SparkSubmit" in lines.get(pid, b"")]
+            ports = {each.port for each in listeners(java) if each.port}
+            assert len(ports) >= 2
+            return b"".join(ask_for_block(port, b"broadcast_0_piece0") for port in sorted(ports))
+        finally:
+            for pid in [*descendants(process.pid), process.pid]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+
+
+def test_a_stranger_gets_no_block_of_a_local_job_and_its_ports_ask_for_the_secret(root: Path, tmp_path: Path) -> None:
+    got = answers_to_strangers(root, tmp_path, "")
+
+    assert PASSWORD.encode() not in got
+    assert got.count(b"Expected SaslMessage") >= 2  # the block manager, and the driver's own port
+
+
+def test_without_the_secret_a_stranger_would_get_the_password(root: Path, tmp_path: Path) -> None:
+    """Otherwise the test above would show nothing; and whoever declares it so has it so."""
+    got = answers_to_strangers(root, tmp_path, "spark.authenticate false\n")
+
+    assert PASSWORD.encode() in got
+    assert b"Expected SaslMessage" not in got
+
+
+def silent(_: socket.socket) -> None:
+    pass
+
+
+def closing(connection: socket.socket) -> None:
+    connection.close()
+
+
+def greeting(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n" + b" " * 64)
+
+
+class _Web(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("answer", [silent, closing, greeting])
+def test_a_port_where_no_spark_master_is_is_told_within_seconds(
+    root: Path, answer: Callable[[socket.socket], None]
+) -> None:
+    kept = []  # a connection that nobody refers to is closed
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                kept.append(listener.accept()[0])
+                answer(kept[-1])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        assert_no_master(root, listener.getsockname()[1])
+
+
+def test_a_web_server_is_no_spark_master(root: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert_no_master(root, server.server_port)
+        server.shutdown()
+
+
+def assert_no_master(root: Path, port: int) -> None:
+    master = f"spark://127.0.0.1:{port}"
+    settings = replace(load_settings(root=root, environ={}), spark_master=master)
+    begun = time.monotonic()
+    with (
+        pytest.raises(LoadError, match=rf"^nobody at {master} speaks as a Spark master: check SPARK_MASTER$"),
+        spark_context(settings, log=None),
+    ):
+        pass
+    assert time.monotonic() - begun < 20
+
+
+def test_a_real_master_is_known_where_another_one_is_down(spark_cluster: SparkCluster) -> None:
+    from spark_jobs.context import _require_standalone_master
+
+    _require_standalone_master(f"spark://127.0.0.1:{free_port()},{spark_cluster.master.removeprefix('spark://')}")
+
+
+FULL_DISK = """
+set -e
+mount -t tmpfs -o size=$1 none "$2"
+shift 2
+exec "$@"
+"""
+PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+@pytest.mark.parametrize(
+    ("size", "declared", "told"),
+    [
+        ("40k", "", r"the disk is full while writing {disk}\S*: make room, or name another folder by TMPDIR, and run"),
+        (
+            "40k",
+            "spark.local.dir {disk}\n",
+            r"Spark does not start.* a disk is full.* \({temporary}, or spark\.local\.dir\)",
+        ),
+    ],
+)
+def test_a_full_disk_of_temporary_files_is_told_in_one_line(
+    root: Path, tmp_path: Path, size: str, declared: str, told: str
+) -> None:
+    if subprocess.run([*PRIVATE_MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"], check=False).returncode:
+        pytest.skip("this system lets its users mount nothing")
+    disk, temporary = tmp_path / "disk", tmp_path / "temporary"
+    for folder in (disk, temporary, tmp_path / "conf"):
+        folder.mkdir()
+    (tmp_path / "conf" / "spark-defaults.conf").write_text(declared.format(disk=disk))
+    (tmp_path / "start.py").write_text(START)
+    ended = subprocess.run(
+        [*PRIVATE_MOUNTS, "sh", "-c", FULL_DISK, "sh", size, disk, sys.executable, tmp_path / "start.py"],
+        cwd=tmp_path,
+        env=spark_environment()
+        | {"PYTHONPATH": str(root), "SPARK_CONF_DIR": str(tmp_path / "conf"), "SPARK_MASTER": "local[1]"}
+        | {"TMPDIR": str(temporary if declared else disk)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert re.match("error: " + told.format(disk=disk, temporary=temporary), ended.stderr), ended.stderr
+
+
+START = """
+import sys
+from pathlib import Path
+from pipeline.cli import run_command
+from pipeline.settings import load_settings
+from spark_jobs.context import spark_context
+
+def start():
+    with spark_context(load_settings(), log=Path("spark.log")) as context:
+        print(context.master)
+
+sys.exit(run_command(start, verbose=False))
+"""

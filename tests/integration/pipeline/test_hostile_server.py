@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import get_args
@@ -18,7 +22,10 @@ from tests.integration.dbt.project import create_project
 
 SECRET = b"nobody may read this"
 ROWS = b"1\t0\t0\n"
-MOMENTS: tuple[Moment, ...] = get_args(Moment)
+MOMENTS: tuple[Moment, ...] = get_args(Moment)[1:]
+
+# Clears the screen, sets the title, and hides in both control sets and in the direction of writing.
+COMMANDS = "Host '\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\u2028' is blocked\r\nall is well"
 
 
 @pytest.fixture
@@ -85,6 +92,25 @@ def test_a_connection_that_loads_nothing_says_what_the_server_asked_for(secret: 
         pytest.raises(DatabaseError, match="asked for a file of this machine, and was given none: do not trust it"),
     ):
         connect(settings_of(server, tmp_path))
+
+
+@pytest.mark.parametrize("line", [("-m", "extract", "--verbose"), ("-m", "embedded", "status"), ("-m", "export")])
+def test_what_a_server_says_before_log_in_commands_no_terminal(root: Path, line: Sequence[str]) -> None:
+    with HostileServer("before log-in", COMMANDS) as server:
+        address = {"MYSQL_HOST": "127.0.0.1", "MYSQL_PORT": str(server.port), "MYSQL_USER": "me"}
+        source = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "MYSQL_PASSWORD": ""}
+        ended = subprocess.run(
+            [sys.executable, *line],
+            cwd=root,
+            env=os.environ | address | source,
+            capture_output=True,
+            check=False,
+        )
+    printed = (ended.stdout + ended.stderr).decode()
+
+    assert "is blocked" in printed
+    assert [character for character in "\x1b\x07\x9b\u202e\u2028\r" if character in printed] == []
+    assert "all is well" not in printed.splitlines()
 
 
 def test_dbt_sends_no_file(secret: Path, tmp_path: Path, root: Path) -> None:

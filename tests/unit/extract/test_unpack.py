@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -331,6 +332,55 @@ sys.exit(run_command(lambda: unpack.unpack(archive, landed, paths), verbose=Fals
     assert files_left(tmp_path) == []
     subprocess.run([*command, "6000000"], cwd=root, check=True)
     assert (tmp_path / "unpacked" / SKELETON).stat().st_size == 5_000_000
+
+
+class _BreakingDisk(io.BytesIO):
+    """Reads as a file on a disk that breaks after the first pieces. No test can make a real one break."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > 1 << 20:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+def test_a_disk_that_breaks_under_the_archive_while_a_csv_file_is_written_is_told_of_the_archive(
+    paths: dict[str, Path],
+) -> None:
+    content = archive_of(Entry(SKELETON, random.Random(7).randbytes(8 << 20)), GOOD[1])
+    for path in paths.values():
+        path.parent.mkdir(exist_ok=True)
+    with pytest.raises(PipelineError, match=r"^/archives/a[.]tar[.]gz: Input/output error: check that disk, and run"):
+        unpack_stream(
+            _BreakingDisk(content), "/archives/a.tar.gz", paths, largest_content=1 << 30, advance=lambda _: None
+        )
+
+
+def test_a_disk_that_breaks_under_a_csv_file_is_told_of_that_file(
+    tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(unpack, "_write_all", broken)
+    with pytest.raises(
+        PipelineError, match=rf"{SKELETON}[.\w]*: Input/output error: check that disk, and run the same"
+    ):
+        unpacked(tmp_path, paths, archive_of(*GOOD))
+    assert files_left(tmp_path) == []
+
+
+def test_a_report_that_nobody_reads_is_no_error_of_a_file(
+    tmp_path: Path, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "archives" / "taobao_train.tar.gz"
+    landed = land(archive, archive_of(*GOOD, Entry("unexpected", b"")))
+
+    def nobody_reads(_: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(unpack, "say", nobody_reads)
+    with pytest.raises(BrokenPipeError):
+        unpack.unpack(archive, landed, paths)
 
 
 def test_a_file_that_does_not_fit_on_the_disk_is_not_begun(

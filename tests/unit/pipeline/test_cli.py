@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run_command
+from pipeline.cli import run_command, say
 from pipeline.errors import LoadError, SettingsError
+from pipeline.progress import track
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -42,6 +43,22 @@ def test_verbose_shows_the_traceback_before_the_line(capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("Traceback")
     assert lines[-1] == "error: a row is missing"
+
+
+@pytest.mark.parametrize("kind", [LoadError, ValueError])
+def test_what_a_server_says_commands_no_terminal(kind: type[Exception], capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        with track("from \x1b[1m", 1, "B") as progress:
+            progress.advance(1)
+        say("a member \x1b[2J\u202e")
+        raise kind("refused: \x1b]0;title\x07\r\ndone \ud800")
+
+    assert run_command(command, verbose=True) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "a member \\u001b[2J\\u202e\n"
+    assert "\nerror: " in printed.err
+    assert "refused: \\u001b]0;title\\u0007" in printed.err.splitlines()[-1]
+    assert not set("\x1b\x07\r\ud800") & set(printed.err)
 
 
 def test_a_command_that_ends_well_ends_with_zero() -> None:

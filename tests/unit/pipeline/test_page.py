@@ -34,6 +34,15 @@ def test_what_is_no_markup_is_escaped_wherever_it_stands() -> None:
     assert "&lt;script&gt;alert('&amp;\"')&lt;/script&gt;" in written  # in the plot, as matplotlib escapes it
 
 
+def test_what_would_not_be_shown_is_made_visible_wherever_it_stands() -> None:
+    hidden = "a\u202eb\x1bc\u2028d\ud800"
+    parts = [paragraph(hidden, hidden), table([hidden], [[hidden]]), figure(hidden, draw_bar("a\u202eb"), label=hidden)]
+    written = page(hidden, parts, headline=hidden)
+
+    assert written.count(r"a\u202eb\u001bc\u2028d\ud800") == 8
+    assert not set("\u202e\x1b\u2028\ud800") & set(written)
+
+
 def test_markup_stays_what_it_is() -> None:
     assert "<td><b>1</b>" in table(["n"], [[Markup("<b>1</b>")]], num_text_columns=0)
 
