@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ PAIRS = [(*pair, moment) for pair in product(COMMANDS, COMMANDS) for moment in r
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 LEFT_OVER = ("__next", "__old_1", "__dropped")
 # What a line says that tells of the other command, or of what that has left for now.
-NAMES_OTHER = ("make extract", "make sample", "make export", "make report", "dbt run", "dbt is")
+NAMES: Mapping[str, str] = {name: f"make {name}" for name in COMMANDS} | {"dbt": "dbt run"}
 SECONDS_TO_END = 180
 _GOLDEN = 0.618034
 
@@ -137,7 +137,7 @@ class Ended:
     def line(self) -> str:
         """The line that tells why it ended."""
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-        told = [line for line in lines if line.startswith("error: ") or any(name in line for name in NAMES_OTHER)]
+        told = [line for line in lines if line.startswith("error: ") or any(name in line for name in NAMES.values())]
         return (told or lines or [""])[-1]
 
 
@@ -160,6 +160,7 @@ class Job:
     current: str = "B"
     of_load: dict[int, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    seeds: Iterator[int] = field(default_factory=count)
 
     def replace_the_archive(self) -> None:
         self.current = "B" if self.current == "A" else "A"
@@ -170,7 +171,9 @@ class Job:
         command = [str(self.project / ".venv/bin" / program), *arguments]
         if by_make and name != "dbt":
             command = ["make", name]
-        return processes.start(command, self.project, self.environ, log)
+        # Another sample each time: the one that is there would not be drawn again.
+        environ = self.environ | ({"SEED": str(next(self.seeds))} if name == "sample" else {})
+        return processes.start(command, self.project, environ, log)
 
     def run(self, name: str, log: Path) -> Ended:
         """Run a command that nothing disturbs."""
@@ -373,14 +376,14 @@ def disturb(job: Job, number: int, logs: Path, offset: int) -> tuple[list[Ended]
     return ended, plan
 
 
-def require_told(ended: Ended) -> None:
-    """A command that was not killed has succeeded, or says in one line what the other one is, or what is to be done."""
+def require_told(ended: Ended, other: str) -> None:
+    """A command that was not killed has succeeded, or names the other in one line."""
     if ended.killed_by is signal.SIGKILL or (ended.killed_by and ended.name == "dbt"):
         return  # dbt answers Ctrl-C as it likes
     assert "Traceback" not in ended.said, f"{ended.text}:\n{ended.said}"
     if ended.killed_by is None and ended.code != 0:
         assert ended.code in (1, 2), f"{ended.text}:\n{ended.said}"  # make's own is 2
-        assert any(name in ended.line for name in NAMES_OTHER), f"{ended.text}:\n{ended.said}"
+        assert NAMES[other] in ended.line, f"{ended.text}:\n{ended.said}"
         assert ended.said.count("error: ") <= 1, f"{ended.text}:\n{ended.said}"
 
 
@@ -400,12 +403,12 @@ def test_two_commands_at_once_never_give_a_wrong_table(
     before = job.staged_load()
     print(f"\n{plan}; {'; '.join(one.text for one in ended)}; staged {before}", end="", flush=True)
 
-    for one in ended:
-        require_told(one)
+    for one, other in zip(ended, reversed(names), strict=True):
+        require_told(one, other)
     log = tmp_path / "alone.log"
     if any(one.name == "dbt" and one.code != 0 for one in ended):
         alone = job.run("dbt", log)
-        require_told(alone)
+        require_told(alone, "extract")
         assert (alone.code == 0) is before[1], f"{alone.text}:\n{alone.said}"
     published = job.published_load()
     exported = job.exported_load()
