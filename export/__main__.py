@@ -6,7 +6,9 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from pipeline.cli import (
     DATA_SET_ENVIRONMENT,
@@ -61,11 +63,18 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return run_command(lambda: _run(options), verbose=options.verbose)
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    return run_command(lambda: _run(options, interrupts), verbose=options.verbose)
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, interrupts: Sequence[int]) -> None:
     # Here and not above: --help needs none of it.
     from export.job import export  # noqa: PLC0415
     from pipeline.settings import load_settings  # noqa: PLC0415
@@ -77,8 +86,12 @@ def _run(options: argparse.Namespace) -> None:
         raise UsageError(f"OUTPUT is {output!r}: name a folder that is not there")
     try:
         export(settings, folder, options.connections)
-    except KeyboardInterrupt:
-        raise ExportInterruptedError("interrupted: nothing was replaced; the same command begins again") from None
+    except BaseException as error:
+        # Packages that are imported on the way make something else of it.
+        if interrupts or isinstance(error, KeyboardInterrupt):
+            message = "interrupted: nothing was replaced; the same command begins again"
+            raise ExportInterruptedError(message) from None
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:
