@@ -6,13 +6,16 @@ written after the rename, so a file without a manifest has not landed yet.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pipeline.activity import working
 from pipeline.files import read_json, sync_folder, write_json
 from pipeline.settings import Settings
 
@@ -76,15 +79,19 @@ def part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def read_manifest(path: Path, kind: type[ManifestT]) -> ManifestT | None:
-    """Read the manifest of a landed file.
+def read_manifest(path: Path, kind: type[ManifestT], *, verify: bool = True) -> ManifestT | None:
+    """Read the manifest of a landed file, which is believed only while the file is the one that landed.
+
+    A file that was touched since its manifest was written, whatever its other times say, is read to its end: where its
+    checksum is right, the manifest is touched too, and believed at once the next time.
 
     Args:
         path: the landed file.
         kind: which manifest it has.
+        verify: whether to read a file that was touched. One who waits for a quick answer takes its size for enough.
 
     Returns:
-        None when the file has not landed: no manifest or a broken one, no file, or a file of another size.
+        None when the file has not landed: no manifest or a broken one, no file, or a file of another size or content.
     """
     declared = read_json(manifest_path(path))
     names = {field.name: int if field.type == "int" else str for field in fields(kind)}
@@ -94,9 +101,27 @@ def read_manifest(path: Path, kind: type[ManifestT]) -> ManifestT | None:
         return None
     manifest = kind(**declared)
     try:
-        return manifest if path.stat().st_size == manifest.size_bytes else None
+        if path.stat().st_size != manifest.size_bytes:
+            return None
+        return manifest if not verify or _is_untouched(path) or _verify(path, manifest.sha256) else None
     except OSError:
         return None
+
+
+def _is_untouched(path: Path) -> bool:
+    # The time of a change cannot be set, other than that of a modification: tools that keep times keep the latter.
+    return path.stat().st_ctime_ns <= manifest_path(path).stat().st_ctime_ns
+
+
+def _verify(path: Path, sha256: str) -> bool:
+    before = path.stat().st_ctime_ns
+    with working(f"check {path.name}, which was touched"), path.open("rb") as file:
+        is_right = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    if not is_right or path.stat().st_ctime_ns != before:
+        return False
+    with suppress(OSError):  # then it is read the next time too
+        os.utime(manifest_path(path))
+    return True
 
 
 def write_manifest(path: Path, manifest: ArchiveManifest | MemberManifest) -> None:

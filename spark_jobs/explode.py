@@ -32,7 +32,7 @@ class RejectedRecord:
     Attributes:
         line_number: of the line in its block, from 0.
         reason: why.
-        record: the line as it stands in the source, without its newline.
+        record: the line as it stands in the source, without its line end.
     """
 
     line_number: int
@@ -138,7 +138,8 @@ def _rejected(block: bytes, records: Records, kind: RecordKind) -> tuple[Rejecte
     return tuple(_reject(number, block[begin : block.index(b"\n", begin)], kind) for number, begin in lines)
 
 
-def _reject(line_number: int, record: bytes, kind: RecordKind) -> RejectedRecord:
+def _reject(line_number: int, line: bytes, kind: RecordKind) -> RejectedRecord:
+    record = line.removesuffix(b"\r")
     reason = parse_record(record, kind)
     if not isinstance(reason, Reason):
         raise LoadError(f"the two parsers of {kind} records do not agree on this record: {record[:200]!r}")

@@ -25,6 +25,7 @@ if not __package__:  # run as a file, by spark-submit: that puts this folder on 
 from pipeline.background import beside
 from pipeline.cli import run_command, say
 from pipeline.errors import DatabaseError, LoadError
+from pipeline.landed import MemberManifest, read_manifest
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.registry import (
@@ -45,8 +46,9 @@ from pipeline.waiting import waits_reported
 from spark_jobs.context import spark_context
 from spark_jobs.failures import explained_failure
 from spark_jobs.features import land_features
+from spark_jobs.forms import check_form
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.partitions import plan_partitions
+from spark_jobs.partitions import holds_records, plan_partitions
 from spark_jobs.staging import empty_staging_tables, has_staging_tables
 
 DEFAULT_PARTITION_SIZE = 8 << 20
@@ -129,8 +131,9 @@ def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind
     asset = landed_asset(registry, uri)
     if asset is None or not path.is_file():
         raise LoadError(f"{path} has not landed: run make extract, which downloads and unpacks it first")
-    if path.stat().st_size != asset.size_bytes:
-        raise LoadError(f"{path} is not the file that was unpacked: run make extract FORCE=1")
+    manifest = read_manifest(path, MemberManifest)
+    if manifest is None or manifest.sha256 != asset.sha256:
+        raise LoadError(f"{path} is not the file that was unpacked: run make extract, which unpacks it again")
     return SourceFile(path, kind, asset.sha256)
 
 
@@ -148,16 +151,24 @@ def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Loa
 def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_size: int) -> Load:
     """Begin a load in empty staging tables.
 
-    The load before it is superseded first and the new one planned last: stopped anywhere between, there is no
-    current load, and the next run begins here again.
+    Files of which nothing can land are refused before the load that is there is touched. That one is superseded before
+    the tables are emptied, and the new one planned last: stopped anywhere between, there is no current load, and the
+    next run begins here again.
     """
+    for file in files:
+        check_form(file.path, file.kind)
+    if not any(holds_records(file.path, file.kind) for file in files):
+        names = " and ".join(str(file.path) for file in files)
+        raise LoadError(
+            f"{names} hold no records: what is in staging stays; make extract loads an archive with records"
+        )
+    partitions = [
+        partition
+        for file in files
+        for partition in plan_partitions(file.path, file.kind, file.sha256, partition_size, verify=True)
+    ]
     supersede_load(registry)
     empty_staging_tables(registry)
-    partitions = [
-        partition for file in files for partition in plan_partitions(file.path, file.kind, file.sha256, partition_size)
-    ]
-    if not partitions:
-        raise LoadError("both CSV files are empty: nothing to load")
     return Load(begin_load(registry, partitions), tuple(partitions), has_features=False)
 
 
@@ -241,6 +252,7 @@ def _counts(totals: LoadTotals) -> str:
     return (
         f"{quantity(totals.num_rows, 'rows')}, {totals.num_structures:,} structures,"
         f" {totals.num_rejects:,} rejected records"
+        + (f", {totals.num_non_records:,} lines that are no records" if totals.num_non_records else "")
     )
 
 

@@ -31,8 +31,8 @@ _IDS_BETWEEN_MERGES = 16 << 20
 
 _ROWS_PER_CHUNK = 1 << 17
 
-# An id has 32 bits, and more names than this leaves room for would not fit in memory.
-_NAME_BITS = 24
+# A pair of an id and the number of its name is one integer, whose upper half is the id.
+_NAME_BITS, _NAME = np.uint64(32), np.uint64((1 << 32) - 1)
 
 
 def land_features(destination: Destination) -> int:
@@ -59,10 +59,21 @@ def land_features(destination: Destination) -> int:
             halves = np.array_split(pairs, _CONNECTIONS)
             parts = [pool.submit(_load, destination, names, half, progress) for half in halves]
             num_rows = sum(part.result() for part in parts)
-        if num_rows != len(pairs):
-            raise LoadError(f"{num_rows} of {len(pairs)} features came into the table feature")
+        if not num_rows == len(pairs) == (kept := _count(destination)):
+            raise LoadError(f"of {len(pairs)} features {num_rows} went into the table feature, and {kept} are there")
         mark_features_loaded(connection, destination.load_id, num_rows)
     return num_rows
+
+
+def _count(destination: Destination) -> int:
+    """Count the features that are there for everybody: over a connection that has put in none."""
+    with (
+        closing(connect(destination.mysql, database=destination.staging_database)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("select count(*) from feature")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 def _read_runs(connection: MysqlConnection) -> Iterator[tuple[str, Ids]]:
@@ -85,14 +96,24 @@ def _merge(runs: Iterable[tuple[str, Ids]]) -> dict[str, Ids]:
     return {name: distinct(np.concatenate(parts)) for name, parts in merged.items()}
 
 
-def _number_names(features: Mapping[str, Ids]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+def _number_names(features: Mapping[str, Ids]) -> tuple[tuple[str, ...], npt.NDArray[np.uint64]]:
     """Give the names, and each pair as one integer: its id, then the number of its name, in the order of the key."""
     names = tuple(sorted(features))
-    pairs = [(features[name].astype(np.int64) << _NAME_BITS) | number for number, name in enumerate(names)]
-    return names, np.sort(np.concatenate(pairs)) if pairs else np.empty(0, np.int64)
+    pairs = [pairs_of(features[name], number) for number, name in enumerate(names)]
+    return names, np.sort(np.concatenate(pairs)) if pairs else np.empty(0, np.uint64)
 
 
-def _load(destination: Destination, names: Sequence[str], pairs: npt.NDArray[np.int64], progress: Progress) -> int:
+def pairs_of(ids: Ids, name_number: int) -> npt.NDArray[np.uint64]:
+    """Give each id with the number of its name as one integer, whose order is that of the ids."""
+    return (ids.astype(np.uint64) << _NAME_BITS) | np.uint64(name_number)
+
+
+def ids_and_names(pairs: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Give the ids of pairs, and the numbers of their names."""
+    return pairs >> _NAME_BITS, pairs & _NAME
+
+
+def _load(destination: Destination, names: Sequence[str], pairs: npt.NDArray[np.uint64], progress: Progress) -> int:
     mysql = destination.mysql
     with (
         explained(mysql),
@@ -102,12 +123,10 @@ def _load(destination: Destination, names: Sequence[str], pairs: npt.NDArray[np.
         return connection.load("feature", "feature_id, feature_name", _rows(names, pairs, progress))
 
 
-def _rows(names: Sequence[str], pairs: npt.NDArray[np.int64], progress: Progress) -> Iterator[pa.Buffer]:
+def _rows(names: Sequence[str], pairs: npt.NDArray[np.uint64], progress: Progress) -> Iterator[pa.Buffer]:
     endings = pa.array([f"{name}\n" for name in names], pa.string())
     for begin in range(0, len(pairs), _ROWS_PER_CHUNK):
         chunk = pairs[begin : begin + _ROWS_PER_CHUNK]
-        ids = pc.cast(pa.array(chunk >> _NAME_BITS), pa.string())
-        yield pc.binary_join_element_wise(ids, endings.take(pa.array(chunk & ((1 << _NAME_BITS) - 1))), "\t").buffers()[
-            2
-        ]
+        ids, numbers = map(pa.array, ids_and_names(chunk))
+        yield pc.binary_join_element_wise(pc.cast(ids, pa.string()), endings.take(numbers), "\t").buffers()[2]
         progress.advance(len(chunk))

@@ -7,7 +7,7 @@ A record is one line of a CSV file without header or quotes:
 
 A feature list joins feature structures with `\x01`; a structure is `feature_name \x02 feature_id \x03 feature_value`.
 The list may be empty, with num_features 0. Source: the Ali-CCP files themselves; their publisher documents only the
-three separators.
+three separators. A line ends in a newline, or in a carriage return and a newline; the end of the file stands for one.
 
 This parser is the definition. It is slow, and says why a record is rejected; `spark_jobs.explode` finds the same
 records good or bad many at a time.
@@ -46,6 +46,7 @@ _INTEGER = re.compile(rb"0|[1-9][0-9]{0,9}")
 _LABEL = re.compile(rb"[01]")
 _INDEX = re.compile(rb"[0-9a-f]{16}")
 _NAME = re.compile(rb"[0-9A-Za-z_]{1,16}")
+_COLUMN_NAME = re.compile(rb"""[ \t]*(["']?)[A-Za-z][0-9A-Za-z_ .-]*\1[ \t]*""")
 _VALUE = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?")
 
 
@@ -64,6 +65,12 @@ class Reason(StrEnum):
     FEATURE_VALUE = "a feature_value is not a decimal number of at most 24 characters"
     LIST_LENGTH = "num_features differs from the length of the feature list"
     REPEATED_FEATURE = "a feature_id stands twice in the feature list"
+    # Of lines that are no records at all; both end alike, and no other does.
+    HEADER = "a header line, no record"
+    EMPTY_LAST_LINE = "an empty last line, no record"
+
+
+NON_RECORDS = frozenset({Reason.HEADER, Reason.EMPTY_LAST_LINE})
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def parse_record(line: bytes, kind: RecordKind) -> Record | Reason:
     """Parse one line.
 
     Args:
-        line: the line without its newline.
+        line: the line without its line end.
         kind: which of the two files it comes from.
 
     Returns:
@@ -99,6 +106,17 @@ def parse_record(line: bytes, kind: RecordKind) -> Record | Reason:
     *header, features_list = columns
     named = dict(zip(COLUMNS[kind], header, strict=False))
     return _header_fault(named) or _parse_list(tuple(header), int(named["num_features"]), features_list)
+
+
+def is_header_line(line: bytes, kind: RecordKind) -> bool:
+    """Tell whether a line, as the first of a file, names its columns: as many words as there are columns.
+
+    Args:
+        line: the line without its line end.
+        kind: which of the two files it comes from.
+    """
+    names = line.split(b",")
+    return len(names) == len(COLUMNS[kind]) and all(map(_COLUMN_NAME.fullmatch, names))
 
 
 def _header_fault(columns: Mapping[str, bytes]) -> Reason | None:

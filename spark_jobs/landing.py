@@ -7,9 +7,9 @@ therefore leaves either the whole partition or nothing, and never two of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +25,8 @@ from pipeline.registry import Partition, claim_partition, mark_loaded
 from pipeline.settings import MysqlSettings
 from spark_jobs.explode import Exploded, RejectedRecord, explode
 from spark_jobs.feature_ids import Ids, distinct, pack_ids
-from spark_jobs.partitions import read_blocks
+from spark_jobs.grammar import NON_RECORDS, Reason, is_header_line
+from spark_jobs.partitions import is_empty_from, read_blocks
 from spark_jobs.staging import Target, target_of
 
 Buffer: TypeAlias = bytes | memoryview
@@ -63,7 +64,7 @@ class _Collected:
     """What a partition's blocks give beside the long rows: small, and kept until those are sent."""
 
     rows: list[memoryview] = field(default_factory=list)
-    rejected: list[bytes] = field(default_factory=list)
+    rejected: list[RejectedRecord] = field(default_factory=list)
     features: dict[bytes, list[Ids]] = field(default_factory=lambda: defaultdict(list))
     num_rows: int = 0
     num_structures: int = 0
@@ -195,21 +196,25 @@ def _land(connection: StreamConnection, load_id: int, path: Path, partition: Par
         _long_rows(exploded, collected, partition),
     )
     num_rows = connection.load(target.rows, ", ".join([*target.columns, "partition_number"]), collected.rows)
-    num_rejects = connection.load(
-        "rejected_record", "source_file, line_number, partition_number, reason, record", collected.rejected
+    rejected = tell_non_records(path, partition, collected.rejected)
+    num_rejected = connection.load(
+        "rejected_record",
+        "source_file, line_number, partition_number, reason, record",
+        (_rejected_row(partition, each) for each in rejected),
     )
     runs = list(_feature_runs(partition, collected.features))
     if connection.load("partition_feature", _RUN_COLUMNS, runs) != len(runs):
         raise LoadError(f"the features of partition {partition.partition_number} did not come into partition_feature")
-    _check_counts(partition, collected, (num_rows, num_structures, num_rejects), target)
+    _check_counts(partition, collected, (num_rows, num_structures, num_rejected), target)
+    num_non_records = sum(each.reason in NON_RECORDS for each in rejected)
     mark_loaded(
         connection,
         load_id,
         partition,
         num_rows=num_rows,
         num_structures=num_structures,
-        num_rejects=num_rejects,
-        num_non_records=0,
+        num_rejects=num_rejected - num_non_records,
+        num_non_records=num_non_records,
     )
 
 
@@ -218,9 +223,9 @@ def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: P
     for block in exploded:
         yield block.structures
         collected.rows.append(block.rows)
+        first_line = partition.first_line + collected.num_lines
         collected.rejected.extend(
-            _rejected_row(partition, partition.first_line + collected.num_lines + reject.line_number, reject)
-            for reject in block.rejected
+            replace(reject, line_number=first_line + reject.line_number) for reject in block.rejected
         )
         for name, ids in block.features.items():
             collected.features[name].append(ids)
@@ -229,10 +234,32 @@ def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: P
         collected.num_lines += block.num_lines
 
 
-def _rejected_row(partition: Partition, line_number: int, reject: RejectedRecord) -> bytes:
+def tell_non_records(path: Path, partition: Partition, rejected: Sequence[RejectedRecord]) -> list[RejectedRecord]:
+    """Tell the lines that are no records, a header and the empty lines at a file's end, from the rejected records.
+
+    Args:
+        path: the CSV file.
+        partition: a part of it.
+        rejected: the lines of the part that are no good records, numbered as in the file, in their order.
+
+    Returns:
+        The same lines, with reasons of their own for those that are no records.
+    """
+    told = list(rejected)
+    if told and told[0].line_number == 1 and is_header_line(told[0].record, partition.record_kind):
+        told[0] = replace(told[0], reason=Reason.HEADER)
+    at, last_line = len(told), partition.first_line + partition.num_lines - 1
+    while at and not told[at - 1].record and told[at - 1].line_number == last_line - (len(told) - at):
+        at -= 1
+    if at < len(told) and is_empty_from(path, partition.end_byte):
+        told[at:] = [replace(each, reason=Reason.EMPTY_LAST_LINE) for each in told[at:]]
+    return told
+
+
+def _rejected_row(partition: Partition, reject: RejectedRecord) -> bytes:
     fields = [
         partition.source_file.encode(),
-        b"%d" % line_number,
+        b"%d" % reject.line_number,
         b"%d" % partition.partition_number,
         reject.reason.encode(),
         _escaped(reject.record),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from codecs import BOM_UTF8
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from pipeline.errors import LoadError
 from pipeline.registry import Partition
 from pipeline.settings import RecordKind
+from spark_jobs.grammar import is_header_line
 
 # Large enough that the work on a block hides Python's own cost, small enough to stay near the processor's cache.
 BLOCK_SIZE = 2 << 20
@@ -16,8 +23,18 @@ BLOCK_SIZE = 2 << 20
 # Offsets into a block are 32 bits wide.
 MAX_LINE_SIZE = 1 << 30
 
+# A header line that is no longer than this is seen to be one.
+_LONGEST_HEADER = 1 << 16
 
-def plan_partitions(path: Path, kind: RecordKind, source_sha256: str, partition_size: int) -> list[Partition]:
+See: TypeAlias = Callable[[memoryview], None]
+
+# The last line of a file need not have a newline.
+_EMPTY_LINES = {b"\n", b"\r\n", b"\r"}
+
+
+def plan_partitions(
+    path: Path, kind: RecordKind, source_sha256: str, partition_size: int, *, verify: bool = False
+) -> list[Partition]:
     """Cut a file into partitions.
 
     Args:
@@ -25,14 +42,19 @@ def plan_partitions(path: Path, kind: RecordKind, source_sha256: str, partition_
         kind: the kind of its records.
         source_sha256: its checksum, which every partition carries.
         partition_size: how many bytes a partition has before it is filled up to the end of a line.
+        verify: whether to compute the checksum on the way, and to refuse another one.
 
     Returns:
-        The partitions in the file's order. Together they hold each of its bytes once.
+        The partitions in the file's order. Together they hold each of its bytes once, but for a byte order mark.
+
+    Raises:
+        LoadError: the file has another checksum, or a line beyond all measure.
     """
     partitions: list[Partition] = []
-    first_line, first_byte = 1, 0
-    with path.open("rb") as file:
-        while num_lines := sum(block.count(b"\n") for block in _blocks(file, first_byte, partition_size)):
+    with path.open("rb") as file, _checksum(path, source_sha256) if verify else nullcontext(_ignore) as see:
+        first_line, first_byte = 1, _first_byte(file)
+        see(memoryview(BOM_UTF8)[:first_byte])
+        while num_lines := sum(block.count(b"\n") for block in _blocks(file, first_byte, partition_size, see)):
             partitions.append(
                 Partition(
                     source_file=path.name,
@@ -47,6 +69,56 @@ def plan_partitions(path: Path, kind: RecordKind, source_sha256: str, partition_
             )
             first_line, first_byte = first_line + num_lines, file.tell()
     return partitions
+
+
+def _ignore(_: memoryview) -> None:
+    """See bytes of which nobody computes a checksum."""
+
+
+@contextmanager
+def _checksum(path: Path, sha256: str) -> Iterator[See]:
+    """Check a file's checksum, which a thread computes of the bytes that are shown to what is given, in their order."""
+    digest, behind = hashlib.sha256(), deque[Future[None]]()
+    with ThreadPoolExecutor(1) as thread:
+
+        def see(data: memoryview) -> None:
+            if behind:
+                behind.popleft().result()
+            behind.append(thread.submit(digest.update, data))
+
+        yield see
+    if digest.hexdigest() != sha256:
+        raise LoadError(f"{path} is not the file that was unpacked: run make extract FORCE=1")
+
+
+def holds_records(path: Path, kind: RecordKind) -> bool:
+    """Tell whether a file has a line that could be a record: one that is neither empty nor a header.
+
+    Args:
+        path: the CSV file.
+        kind: the kind of its records.
+    """
+    with path.open("rb") as file:
+        file.seek(_first_byte(file))
+        first_line = file.readline(_LONGEST_HEADER).rstrip(b"\r\n")
+        if first_line and not is_header_line(first_line, kind):
+            return True
+        return any(block.strip(b"\r\n") for block in iter(partial(file.read, BLOCK_SIZE), b""))
+
+
+def is_empty_from(path: Path, position: int) -> bool:
+    """Tell whether a file has only empty lines from the beginning of a line on."""
+    with path.open("rb") as file:
+        file.seek(position)
+        # The longest is a carriage return and a newline: of any other line the first three bytes are enough.
+        return all(line in _EMPTY_LINES for line in iter(partial(file.readline, 3), b""))
+
+
+def _first_byte(file: BinaryIO) -> int:
+    """Give where the first line begins: a byte order mark at the head of a file is no part of it."""
+    begins_with_mark = file.read(len(BOM_UTF8) + 1).startswith(BOM_UTF8)
+    # A file of a mark alone has a line, as whoever counts its lines sees it.
+    return len(BOM_UTF8) if begins_with_mark and file.tell() > len(BOM_UTF8) else 0
 
 
 def read_blocks(path: Path, partition: Partition) -> Iterator[bytes]:
@@ -68,12 +140,12 @@ def cut_ranges(path: Path, size: int) -> list[tuple[int, int]]:
         size: how many bytes a range has before it is filled up to the end of a line.
 
     Returns:
-        The offset of the first byte of each range, and that behind its last.
+        The offset of the first byte of each range, and that behind its last. A byte order mark is in none of them.
     """
     ranges: list[tuple[int, int]] = []
     end_of_file = path.stat().st_size
-    first_byte = 0
     with path.open("rb") as file:
+        first_byte = _first_byte(file)
         while first_byte < end_of_file:
             end = min(first_byte + size, end_of_file)
             file.seek(end - 1)
@@ -95,16 +167,20 @@ def read_range(path: Path, first_byte: int, end_byte: int) -> Iterator[bytes]:
             raise LoadError(f"{path} has changed since its load was planned: run make extract FORCE=1")
 
 
-def _blocks(file: BinaryIO, first_byte: int, size: int) -> Iterator[bytes]:
-    """Read at least `size` bytes from an offset on, up to the end of a line, in blocks of whole lines."""
+def _blocks(file: BinaryIO, first_byte: int, size: int, see: See = _ignore) -> Iterator[bytes]:
+    """Read at least `size` bytes from an offset on, up to the end of a line, in blocks of whole lines.
+
+    `see` is shown them as they are in the file: its last line need not have a newline.
+    """
     file.seek(first_byte)
     end = first_byte + size
-    while file.tell() < end:
-        block = file.read(min(BLOCK_SIZE, end - file.tell()))
+    while (begin := file.tell()) < end:
+        block = file.read(min(BLOCK_SIZE, end - begin))
         if not block:
             return
         if not block.endswith(b"\n"):
             block += _rest_of_line(file)
+        see(memoryview(block)[: file.tell() - begin])
         yield block
 
 

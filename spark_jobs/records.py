@@ -22,7 +22,7 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 Positions: TypeAlias = npt.NDArray[np.int64]
 Offsets: TypeAlias = npt.NDArray[np.int32]
 
-_NEWLINE, _COMMA, _STRUCTURE_END, _ID_BEGIN, _VALUE_BEGIN = 10, 44, 1, 2, 3
+_NEWLINE, _RETURN, _COMMA, _STRUCTURE_END, _ID_BEGIN, _VALUE_BEGIN = 10, 13, 44, 1, 2, 3
 _MINUS, _PLUS, _POINT, _UPPER_E, _LOWER_E = 45, 43, 46, 69, 101
 _ZERO, _INDEX_LENGTH, _LONGEST_NAME = 48, 16, 16
 
@@ -167,7 +167,7 @@ def _read(  # noqa: PLR0917 - compiled functions take no keywords
         # A structure has at least 6 bytes: a list that would not fit in the block is not as long as it claims to be.
         if good and claimed > longest_list and claimed * 6 <= len(text) - at + 1:
             return num_good, num_bad, num_structures, num_names, claimed
-        more = good and text[at] != _NEWLINE
+        more = good and not _ends_line(text, at)
         while more:
             end, id_begin, feature_id, beginning, rest = _structure(text, at, limits)
             good = end > 0 and num_structures - first < min(claimed, longest_list)
@@ -182,9 +182,9 @@ def _read(  # noqa: PLR0917 - compiled functions take no keywords
             places[0, num_structures], places[1, num_structures], places[2, num_structures] = id_begin, end, number
             ids[num_structures] = feature_id
             num_structures += 1
-            at, more = end + 1, text[end] != _NEWLINE
+            at, more = end + 1, text[end] == _STRUCTURE_END
         if good and num_structures - first == claimed:
-            at = at if claimed else at + 1  # an empty list has left the newline
+            at = _line_end(text, at - 1 if claimed else at)
             lines[0, num_good], lines[1, num_good], lines[2, num_good] = begin, key_end, list_begin
             lines[3, num_good], lines[4, num_good], lines[5, num_good] = at, label, first
             index[num_good] = group
@@ -198,7 +198,13 @@ def _read(  # noqa: PLR0917 - compiled functions take no keywords
     return num_good, num_bad, num_structures, num_names, 0
 
 
-# A line ends in a newline, which is no part of anything before it: the functions below stop there at the latest.
+# A line ends in a newline, which is no part of anything before it: the functions below stop there at the latest. A
+# carriage return before it is part of the line's end.
+
+
+@compiled
+def _ends_line(text: Bytes, at: int) -> bool:
+    return bool(text[at] == _NEWLINE or (text[at] == _RETURN and text[at + 1] == _NEWLINE))
 
 
 @compiled
@@ -247,7 +253,7 @@ def _structure(text: Bytes, at: int, limits: tuple[int, int]) -> tuple[int, int,
     if feature_id < 0 or text[at] != _VALUE_BEGIN:
         return -1, 0, 0, beginning, rest
     end = _value_end(text, at + 1)
-    if end < 0 or end - at - 1 > limits[1] or (text[end] != _STRUCTURE_END and text[end] != _NEWLINE):
+    if end < 0 or end - at - 1 > limits[1] or (text[end] != _STRUCTURE_END and not _ends_line(text, end)):
         return -1, 0, 0, beginning, rest
     return end, id_begin, feature_id, beginning, rest
 

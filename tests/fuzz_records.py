@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,9 +67,9 @@ class Round:
 
     @property
     def lines(self) -> list[bytes]:
-        """The file's lines as its reader must see them; a last one without newline counts."""
-        lines = self.text.split(b"\n")
-        return lines if lines[-1] else lines[:-1]
+        """The file's lines as its reader must see them: without a mark before them; one without newline counts."""
+        lines = self.text.removeprefix(BOM_UTF8).split(b"\n")
+        return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def mutated_round(seed: str, most_records: int = 4000) -> Round:
@@ -86,7 +87,9 @@ def mutated_round(seed: str, most_records: int = 4000) -> Round:
         if chance.random() >= share_of_good:
             records[at] = mutated(record, chance)
             num_mutated += 1
-    text = b"\n".join(records) + chance.choice((b"\n", b"\n", b"", b"\r\n", b"\n\n"))
+    line_ends = chance.choice(((b"\n",), (b"\n",), (b"\r\n",), (b"\n", b"\r\n"), (b"\n", b"\r\n", b"\r\r\n", b"\n\r")))
+    text = b"".join(record + chance.choice(line_ends) for record in records[:-1]) + records[-1]
+    text = chance.choice((b"", b"", BOM_UTF8)) + text + chance.choice((*line_ends, b"", b"\r", b"\n\n", b"\n\r"))
     partition_size = chance.choice((1, 100, 5000) if num_records < 50 else (20_000, 100_000, 1 << 30))
     return Round(seed, kind, text, num_mutated, partition_size, block_size)
 

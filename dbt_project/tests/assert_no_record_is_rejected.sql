@@ -10,6 +10,8 @@ with validation_errors as (
         reason,
         count(*) as num_rejects
     from {{ ref('stg_rejected_record') }}
+    -- A header line and empty last lines are no records.
+    where reason not like '%, no record'
     group by
         source_file,
         reason

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.landed import MemberManifest, write_manifest
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.registry import (
     Asset,
@@ -132,6 +133,10 @@ def unpack(settings: Settings, registry: MysqlConnection, kind: RecordKind, line
     path.write_bytes(content)
     now = datetime.now(UTC).replace(tzinfo=None)
     checksum = hashlib.sha256(content).hexdigest()
+    write_manifest(
+        settings.member_path(kind),
+        MemberManifest("0" * 64, len(content), checksum, content.count(b"\n"), now.isoformat()),
+    )
     record_asset(registry, Asset(settings.member_uri(kind), "etag", len(content), checksum, content.count(b"\n"), now))
     return plan_partitions(path, kind, checksum, PARTITION_SIZE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 from pyspark import SparkContext
 
 from pipeline.errors import LoadError
+from pipeline.landed import MemberManifest, manifest_path, write_manifest
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import Asset, current_partitions, open_registry, record_asset, staging_lock, supersede_load
 from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
@@ -66,6 +68,10 @@ def unpack(settings: Settings, registry: MysqlConnection, kind: RecordKind, line
     settings.member_path(kind).write_bytes(content)
     now = datetime.now(UTC).replace(tzinfo=None)
     checksum = hashlib.sha256(content).hexdigest()
+    write_manifest(
+        settings.member_path(kind),
+        MemberManifest("0" * 64, len(content), checksum, content.count(b"\n"), now.isoformat()),
+    )
     record_asset(registry, Asset(settings.member_uri(kind), "etag", len(content), checksum, len(lines), now))
 
 
@@ -155,6 +161,82 @@ def test_files_that_have_not_landed_are_named(settings: Settings, registry: Mysq
     rows(registry, "delete from asset")
     with pytest.raises(LoadError, match=r"sample_skeleton_train\.csv has not landed: run make extract"):
         run_step(settings, {})
+
+
+def content_of_staging(registry: MysqlConnection) -> list[object]:
+    states = rows(registry, "select load_id, partition_number, state from load_partition order by 1, 2")
+    return [states, *(rows(registry, f"select count(*) from {table}") for table in ("sample", "sample_feature"))]
+
+
+@pytest.mark.parametrize("lines", [[], [b"", b""], [b"sample_id,click,conversion,group,number,list", b""]])
+def test_two_files_without_a_record_are_refused_and_what_is_in_staging_stays(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None], lines: list[bytes]
+) -> None:
+    unpacked()
+    run_step(settings, SMALL_PARTITIONS)
+    before = content_of_staging(registry)
+    unpack(settings, registry, "sample", lines)
+    unpack(settings, registry, "common_feature", [])
+
+    with pytest.raises(LoadError, match=r"sample_skeleton_train\.csv and .*common_features_train\.csv hold no records"):
+        run_step(settings, SMALL_PARTITIONS)
+    assert content_of_staging(registry) == before
+
+
+def test_a_file_of_another_form_is_refused_and_what_is_in_staging_stays(
+    settings: Settings, registry: MysqlConnection, unpacked: Callable[..., None]
+) -> None:
+    unpacked()
+    run_step(settings, SMALL_PARTITIONS)
+    before = content_of_staging(registry)
+    unpack(settings, registry, "common_feature", [group(number).replace(b",", b"\t") for number in range(NUM_GROUPS)])
+
+    with pytest.raises(LoadError, match="does not hold common feature records: its columns are separated by a tab"):
+        run_step(settings, SMALL_PARTITIONS)
+    assert content_of_staging(registry) == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_that_changed_since_it_was_unpacked_is_not_loaded_under_its_old_checksum(
+    settings: Settings,
+    registry: MysqlConnection,
+    unpacked: Callable[..., None],
+    force: bool,
+) -> None:
+    unpacked()
+    run_step(settings, SMALL_PARTITIONS)
+    before = content_of_staging(registry)
+    path = settings.member_path("sample")
+    time.sleep(0.05)  # more than a tick of the clock that files get their times from
+    path.write_bytes(path.read_bytes().replace(b"1.0", b"2.0"))
+
+    with pytest.raises(LoadError, match=r"is not the file that was unpacked: run make extract"):
+        run_step(replace(settings, force=force), SMALL_PARTITIONS)
+    manifest_path(path).touch()  # as if the change were older
+    with pytest.raises(LoadError, match=r"is not the file that was unpacked: run make extract FORCE=1"):
+        run_step(replace(settings, force=True), SMALL_PARTITIONS)
+    assert content_of_staging(registry) == before
+
+
+def test_lines_that_are_no_records_land_with_reasons_of_their_own(
+    settings: Settings, registry: MysqlConnection
+) -> None:
+    header = b"sample_id,click_label,conversion_label,common_feature_index,num_features,features_list"
+    good = [sample(number) + b"\r" for number in range(1, NUM_SAMPLES + 1)]
+    unpack(settings, registry, "sample", [b"\xef\xbb\xbf" + header, *good[:7], b"", *good[7:], b"\r", b""])
+    unpack(settings, registry, "common_feature", list(map(group, range(NUM_GROUPS))))
+
+    result = run_step(settings, SMALL_PARTITIONS).result
+
+    assert result.startswith("540 rows, 1,040 structures, 1 rejected records, 3 lines that are no records in ")
+    assert rows(registry, "select line_number, reason, record from rejected_record order by 1") == [
+        (1, "a header line, no record", header),
+        (9, "wrong number of columns", b""),
+        (NUM_SAMPLES + 3, "an empty last line, no record", b""),
+        (NUM_SAMPLES + 4, "an empty last line, no record", b""),
+    ]
+    counts = "select sum(num_lines), sum(num_rows), sum(num_rejects), sum(num_non_records) from load_partition"
+    assert rows(registry, f"{counts} where state = 'loaded' and record_kind = 'sample'") == [(504, 500, 1, 3)]
 
 
 def test_two_loads_of_one_data_set_do_not_meet(settings: Settings, unpacked: Callable[..., None]) -> None:

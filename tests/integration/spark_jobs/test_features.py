@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
+import pytest
+
+from pipeline.errors import LoadError
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import has_loaded_features
 from pipeline.settings import MysqlSettings
 from spark_jobs import features as features_module
 from spark_jobs import landing as landing_module
-from spark_jobs.features import land_features
-from spark_jobs.landing import Destination
+from spark_jobs.features import ids_and_names, land_features, pairs_of
+from spark_jobs.landing import Buffer, Destination, StreamConnection
 from tests.integration.spark_jobs.test_landing import land, plan, rows, write
 
 
@@ -43,6 +48,36 @@ def test_the_features_of_all_partitions_land_once_each(
     expected = [(each, "205") for each in range(70)] + [(100 + each, "301") for each in range(3)]
     assert rows(staging, "select feature_id, feature_name from feature order by 1") == expected
     assert rows(staging, "select load_id, num_features from feature_load") == [(destination.load_id, 73)]
+
+
+def test_a_connection_that_loses_the_features_is_noticed(
+    mysql: MysqlSettings, staging: MysqlConnection, tmp_path: Path
+) -> None:
+    class Losing(StreamConnection):
+        """A connection whose transaction is never committed, as where the server's autocommit is off."""
+
+        def load(self, table: str, columns: str, chunks: Iterable[Buffer]) -> int:
+            self.begin()
+            return super().load(table, columns, chunks)
+
+    destination = land_all(mysql, staging, tmp_path, *(record(number, ("205", number)) for number in range(30)))
+    with (
+        mock.patch.object(features_module, "StreamConnection", Losing),
+        pytest.raises(LoadError, match=r"^of 30 features 30 went into the table feature, and 0 are there$"),
+    ):
+        land_features(destination)
+    assert not has_loaded_features(staging, destination.load_id)
+
+
+def test_more_names_than_24_bits_can_number_keep_their_ids() -> None:
+    numbers = [0, (1 << 24) - 1, 1 << 24, (1 << 32) - 1]
+    ids = np.array([0, 1, 4_294_967_295], np.uint32)
+    pairs = np.sort(np.concatenate([pairs_of(ids, number) for number in reversed(numbers)]))
+
+    found_ids, found_numbers = ids_and_names(pairs)
+    assert list(zip(found_ids.tolist(), found_numbers.tolist(), strict=True)) == [
+        (each, number) for each in ids.tolist() for number in numbers
+    ]
 
 
 def test_an_id_under_two_names_is_kept_under_both(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+from codecs import BOM_UTF8
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,6 +59,33 @@ def test_a_line_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes"):
         plan_partitions(path, "sample", "0" * 64, 100)
+
+
+@given(text=st.sampled_from([b"", BOM_UTF8]).flatmap(lambda mark: st.binary(max_size=300).map(mark.__add__)))
+def test_a_plan_is_of_the_file_of_that_checksum_and_no_other(text: bytes) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitions_module, "BLOCK_SIZE", 20)
+        path = Path(folder) / "some.csv"
+        path.write_bytes(text)
+        checksum = hashlib.sha256(text).hexdigest()
+        assert plan_partitions(path, "sample", checksum, 50, verify=True) == plan_partitions(
+            path, "sample", checksum, 50
+        )
+        path.write_bytes(text[:-1] + b"!" if text != b"" and text[-1:] != b"!" else text + b"?")
+        with pytest.raises(LoadError, match=r"some\.csv is not the file that was unpacked: run make extract FORCE=1"):
+            plan_partitions(path, "sample", checksum, 50, verify=True)
+
+
+def test_a_byte_order_mark_is_in_no_partition(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_bytes(BOM_UTF8 + b"one\ntwo\n")
+    (partition,) = plan_partitions(path, "sample", "", 100)
+
+    assert (partition.first_byte, partition.end_byte, partition.num_lines) == (3, 11, 2)
+    assert list(read_blocks(path, partition)) == [b"one\ntwo\n"]
+    assert cut_ranges(path, 4) == [(3, 7), (7, 11)]
+    path.write_bytes(BOM_UTF8)
+    assert [part.num_lines for part in plan_partitions(path, "sample", "", 100)] == [1]
 
 
 @given(lines=LINES, size=st.integers(1, 200))
