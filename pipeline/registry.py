@@ -8,30 +8,40 @@ distinct features have landed.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from pymysql.cursors import Cursor
+from pymysql.err import MySQLError
 
 from pipeline.activity import print_line
-from pipeline.errors import LoadError
+from pipeline.background import beside
+from pipeline.errors import DatabaseError, LoadError
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.settings import DataSet, MysqlSettings, RecordKind, Settings
 
 # While another holds the lock on staging: whether it is still who it was.
 _SECONDS_BETWEEN_LOOKS = 5
 
+# Whatever a server takes by default.
+TABLE_OPTIONS = "engine = InnoDB row_format = dynamic character set utf8mb4 collate utf8mb4_bin"
+
+# An index has 768 bytes at most where a server's pages have 4 KiB, and an address may be longer.
 _ASSET = """
 create table if not exists asset (
+    asset_id int unsigned not null auto_increment,
     uri varchar(2048) character set ascii collate ascii_bin not null,
     etag varchar(255) not null,
     size_bytes bigint unsigned not null,
     sha256 char(64) character set ascii collate ascii_bin not null,
     num_rows bigint unsigned null,
     landed_at datetime(6) not null,
-    primary key (uri)
+    primary key (asset_id),
+    key uri (uri(190))
 )
 """
 
@@ -174,13 +184,13 @@ def open_registry(settings: Settings) -> MysqlConnection:
             # Both names were checked against a pattern when the settings were read.
             cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (database,))
             if not cursor.fetchone():
-                cursor.execute(f"create database if not exists `{database}` character set utf8mb4")
+                cursor.execute(f"create database if not exists `{database}` character set utf8mb4 collate utf8mb4_bin")
     connection = connect(settings.mysql, database=settings.staging_database)
     with explained(settings.mysql), connection.cursor() as cursor:
         cursor.execute("select table_name from information_schema.tables where table_schema = database()")
         present = {name for (name,) in cursor.fetchall()}
         for name in _TABLES.keys() - present:
-            cursor.execute(_TABLES[name])
+            cursor.execute(f"{_TABLES[name]} {TABLE_OPTIONS}")
         if "load_partition" in present:
             _add_kinds(cursor, settings.data_set)
     return connection
@@ -207,18 +217,22 @@ def _add_kinds(cursor: Cursor, data_set: DataSet) -> None:
 
 def record_asset(connection: MysqlConnection, asset: Asset) -> None:
     """Record that an asset has landed, in place of what was recorded under its URI."""
+    connection.begin()
     with connection.cursor() as cursor:
+        cursor.execute("delete from asset where uri = %s", (asset.uri,))
         cursor.execute(
-            "replace into asset (uri, etag, size_bytes, sha256, num_rows, landed_at) values (%s, %s, %s, %s, %s, %s)",
+            "insert into asset (uri, etag, size_bytes, sha256, num_rows, landed_at) values (%s, %s, %s, %s, %s, %s)",
             (asset.uri, asset.etag, asset.size_bytes, asset.sha256, asset.num_rows, asset.landed_at),
         )
+    connection.commit()
 
 
 def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
     """Give what is recorded of an asset, if it has landed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select uri, etag, size_bytes, sha256, num_rows, landed_at from asset where uri = %s",
+            "select uri, etag, size_bytes, sha256, num_rows, landed_at from asset where uri = %s"
+            " order by landed_at desc limit 1",
             (uri,),
         )
         row = cursor.fetchone()
@@ -396,15 +410,33 @@ def staging_lock(mysql: MysqlSettings, staging_database: str) -> Iterator[None]:
     Raises:
         LoadError: another run holds it.
     """
-    with closing(connect(mysql)) as connection:
-        seconds = 0
-        while not _takes_lock(connection, f"deepcvr:{staging_database}", seconds):
+    lock = f"deepcvr:{staging_database}"
+    seconds = 0
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(connect(mysql)))
+        while not _takes_lock(connection, lock, seconds):
             if not is_building(connection, staging_database):
                 raise LoadError(f"another make extract is loading {staging_database}: wait until it ends")
             if not seconds:
                 print_line(f"waiting for the dbt run that builds from {staging_database}", sys.stderr)
             seconds = _SECONDS_BETWEEN_LOOKS
+        stack.enter_context(beside(partial(_keep_lock, mysql, connection, lock)))
         yield
+
+
+def _keep_lock(mysql: MysqlSettings, connection: MysqlConnection, lock: str, ended: threading.Event) -> None:
+    """Speak over the connection that holds a lock: a proxy ends one that is quiet. Lost, the lock is taken anew.
+
+    Should another have taken it by then, it has begun another load, and each partition of this one is refused.
+    """
+    with ExitStack() as stack:
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            try:
+                connection.ping(reconnect=False)
+            except MySQLError:
+                with suppress(DatabaseError, MySQLError):
+                    connection = stack.enter_context(closing(connect(mysql)))
+                    _takes_lock(connection, lock, 0)
 
 
 def _takes_lock(connection: MysqlConnection, name: str, seconds: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.mysql import MysqlConnection
+from pipeline.registry import TABLE_OPTIONS
 from pipeline.settings import RecordKind
 
 _KEY = "character set ascii collate ascii_bin not null"
@@ -107,7 +108,7 @@ def empty_staging_tables(connection: MysqlConnection) -> None:
     with connection.cursor() as cursor:
         for name, definition in STAGING_TABLES.items():
             cursor.execute(f"drop table if exists `{name}`")
-            cursor.execute(definition)
+            cursor.execute(f"{definition} {TABLE_OPTIONS}")
 
 
 def target_of(kind: RecordKind) -> Target:

@@ -64,8 +64,11 @@ def generate_load(num_samples: int = 300, num_groups: int = 12, seed: int = 1) -
         "partition_feature": [],
         "rejected_record": [],
         "asset": [
-            (archive, "etag", 1, "0" * 64, None, now),
-            *((f"{archive}#{file}", "etag", 1, sha256, len(rows), now) for _, file, sha256, rows, _ in members),
+            (1, archive, "etag", 1, "0" * 64, None, now),
+            *(
+                (number, f"{archive}#{file}", "etag", 1, sha256, len(rows), now)
+                for number, (_, file, sha256, rows, _) in enumerate(members, start=2)
+            ),
         ],
         "load_partition": [
             partition
