@@ -21,6 +21,7 @@ from embedded.mysql_server import find_mysql
 from embedded.programs import Kind
 from embedded.source_data.files import write_csvs
 from pipeline.cli import run_command, say
+from pipeline.landed import MemberManifest, write_manifest
 from pipeline.mysql import connect
 from pipeline.registry import Asset, load_totals, open_registry, record_asset
 from pipeline.settings import RECORD_KINDS, MysqlSettings, Settings, load_settings
@@ -64,6 +65,8 @@ def _record(settings: Settings) -> None:
         for kind in RECORD_KINDS:
             content = settings.member_path(kind).read_bytes()
             checksum = hashlib.sha256(content).hexdigest()
+            manifest = MemberManifest("0" * 64, len(content), checksum, 0, now.isoformat())
+            write_manifest(settings.member_path(kind), manifest)
             record_asset(registry, Asset(settings.member_uri(kind), "", len(content), checksum, 0, now))
 
 

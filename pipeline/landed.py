@@ -109,8 +109,9 @@ def read_manifest(path: Path, kind: type[ManifestT], *, verify: bool = True) -> 
 
 
 def _is_untouched(path: Path) -> bool:
-    # The time of a change cannot be set, other than that of a modification: tools that keep times keep the latter.
-    return path.stat().st_ctime_ns <= manifest_path(path).stat().st_ctime_ns
+    # The time of a change cannot be set, other than that of a modification: tools that keep times keep the latter. Of
+    # two changes in one tick of the clock it does not tell the later one.
+    return path.stat().st_ctime_ns < manifest_path(path).stat().st_ctime_ns
 
 
 def _verify(path: Path, sha256: str) -> bool:

@@ -110,7 +110,7 @@ def test_a_rejected_record_keeps_every_byte_its_line_number_and_its_reason(
     assert rows(staging, "select source_file, line_number, reason, record from rejected_record") == [
         (SKELETON, 2, "wrong number of columns", every_byte),
         (SKELETON, 4, "wrong number of columns", hostile),
-        (SKELETON, 5, "wrong number of columns", b""),
+        (SKELETON, 5, "an empty last line, no record", b""),
     ]
     assert rows(staging, "select sample_id from sample") == [(1,), (2,)]
 
@@ -185,7 +185,7 @@ def test_a_process_killed_while_it_lands_leaves_nothing_and_the_next_attempt_lan
         "import pickle, sys; from spark_jobs.landing import land_partitions;"
         "land_partitions(*pickle.load(sys.stdin.buffer))"
     )
-    task = (Destination(mysql, "deepcvr_landing_staging", load_id), [(path, "sample", partitions[0])])
+    task = (Destination(mysql, "deepcvr_landing_staging", load_id), [(path, partitions[0])])
     process = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdin=subprocess.PIPE)
     assert process.stdin
     process.stdin.write(pickle.dumps(task))

@@ -22,6 +22,7 @@ def path(tmp_path: Path) -> Path:
     """A file that has landed a while ago."""
     path = tmp_path / "some.csv"
     path.write_bytes(CONTENT)
+    time.sleep(SECONDS_APART)
     write_manifest(path, MemberManifest("0" * 64, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), 10, now()))
     time.sleep(SECONDS_APART)
     return path
@@ -65,10 +66,10 @@ def test_a_file_put_in_place_of_the_landed_one_has_not_landed(path: Path) -> Non
 
 def test_a_touched_file_of_the_right_content_is_read_once(path: Path, reads: list[Path]) -> None:
     path.chmod(0o640)
+    time.sleep(SECONDS_APART)
 
     assert read_manifest(path, MemberManifest) is not None
     assert reads == [path]
-    time.sleep(SECONDS_APART)
     assert read_manifest(path, MemberManifest) is not None
     assert reads == [path]
 
