@@ -19,11 +19,11 @@ from queue import SimpleQueue
 import numpy as np
 
 from benchmarks.exploding import Task
+from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.explode import Exploded, explode
 from spark_jobs.feature_ids import Ids, distinct
-from spark_jobs.landing import StreamConnection
 from spark_jobs.partitions import read_blocks
 from spark_jobs.staging import target_of
 

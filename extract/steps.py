@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import cast
 
@@ -69,7 +69,9 @@ def run(settings: Settings, only: str | None = None) -> None:
     begun = time.monotonic()
     say(f"extract {settings.data_set.name}, {settings.mode}: {settings.archive_uri}")
     with only_run(settings):
-        _require_mysql(settings)
+        from pipeline.probe import require_server  # noqa: PLC0415 - --help needs no driver
+
+        require_server(settings)
         for number, step in enumerate(steps, start=1):
             run_step(step.name, f"{number}/{len(steps)}", partial(_result_of, step, settings))
     say(
@@ -107,15 +109,6 @@ def _task_of(step: Step) -> Task:
     if not all(callable(getattr(task, name, None)) for name in ("read_parameters", "run_step")):
         raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no task of a step")
     return cast(Task, task)
-
-
-def _require_mysql(settings: Settings) -> None:
-    """Find out before hours of work that the server, which they need in the end, is not there."""
-    from pipeline.mysql import explained, require_load_data  # noqa: PLC0415 - --help needs no driver
-    from pipeline.registry import open_registry  # noqa: PLC0415
-
-    with explained(settings.mysql), closing(open_registry(settings)) as connection:
-        require_load_data(connection, settings.mysql)
 
 
 @contextmanager

@@ -85,6 +85,7 @@ _AGAIN = "run the same command again, it continues where this one stopped"
 _REMEDIES: Mapping[tuple[int, ...], str] = {
     (1044, 1142, 1143, 1227): "grant the user what docs/mysql.md lists",
     (1148, 3948, 4166): _ALLOW_LOAD_DATA,
+    (1047,): "a proxy on the way does not know the command: connect to the server itself, or let the proxy pass it",
     (1153, 2020): "the server's max_allowed_packet is too small: set it to 1M or more",
     (3, 20, 28, 1021, 1026, 1114): f"the server has no room to write: free some of its disk, then {_AGAIN}",
     (1205,): f"another client held a lock for too long (`show processlist` lists the clients): then {_AGAIN}",
@@ -196,19 +197,6 @@ def _keep_alive(connection: Any) -> None:
             connection._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def require_load_data(connection: MysqlConnection, settings: MysqlSettings) -> None:
-    """Find out before hours of work that the server does not take the rows in the end.
-
-    Raises:
-        DatabaseError: `local_infile` is off.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("select @@global.local_infile")
-        row = cursor.fetchone()
-    if not row or not row[0]:
-        raise DatabaseError(f"{settings.address} has local_infile off: {_ALLOW_LOAD_DATA}")
-
-
 def largest_packet(connection: MysqlConnection) -> int:
     """Give the size of the largest packet that the server takes, in bytes."""
     with connection.cursor() as cursor:
@@ -230,6 +218,11 @@ def explained(settings: MysqlSettings) -> Iterator[None]:
         raise DatabaseError(
             f"{settings.address} asked for a file of this machine, and was given none: do not trust it"
         ) from error
+
+
+def remedy_for(code: int) -> str | None:
+    """Give what a person can do about an error of the server, by its number, if anything is known."""
+    return next((remedy for codes, remedy in _REMEDIES.items() if code in codes), None)
 
 
 def shortest_path(path: Path) -> Path:
@@ -268,7 +261,7 @@ def _explanation(error: pymysql.err.MySQLError, settings: MysqlSettings) -> str:
         if settings.tls.mode == "disabled" and settings.host is not None:
             check += ", and whether the user must connect with TLS (MYSQL_SSL_MODE is disabled)"
         return f"{settings.address} refuses user {settings.user!r}: check {check} ({text})"
-    remedy = next((remedy for codes, remedy in _REMEDIES.items() if code in codes), None)
+    remedy = remedy_for(code)
     return f"{settings.address} failed: {f'{remedy} ' if remedy else ''}({text}, error {code})"
 
 

@@ -179,12 +179,8 @@ def open_registry(settings: Settings) -> MysqlConnection:
     Raises:
         DatabaseError: the server cannot be reached, or refuses.
     """
-    with explained(settings.mysql), closing(connect(settings.mysql)) as connection, connection.cursor() as cursor:
-        for database in (settings.database, settings.staging_database):
-            # Both names were checked against a pattern when the settings were read.
-            cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (database,))
-            if not cursor.fetchone():
-                cursor.execute(f"create database if not exists `{database}` character set utf8mb4 collate utf8mb4_bin")
+    with explained(settings.mysql), closing(connect(settings.mysql)) as connection:
+        create_databases(connection, settings)
     connection = connect(settings.mysql, database=settings.staging_database)
     with explained(settings.mysql), connection.cursor() as cursor:
         cursor.execute("select table_name from information_schema.tables where table_schema = database()")
@@ -194,6 +190,16 @@ def open_registry(settings: Settings) -> MysqlConnection:
         if "load_partition" in present:
             _add_kinds(cursor, settings.data_set)
     return connection
+
+
+def create_databases(connection: MysqlConnection, settings: Settings) -> None:
+    """Make the two databases of a run, if they are missing."""
+    with connection.cursor() as cursor:
+        for database in (settings.database, settings.staging_database):
+            # Both names were checked against a pattern when the settings were read.
+            cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (database,))
+            if not cursor.fetchone():
+                cursor.execute(f"create database if not exists `{database}` character set utf8mb4 collate utf8mb4_bin")
 
 
 def _add_kinds(cursor: Cursor, data_set: DataSet) -> None:

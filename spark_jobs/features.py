@@ -18,11 +18,12 @@ import pyarrow.compute as pc
 from pymysql.cursors import SSCursor
 
 from pipeline.errors import LoadError
+from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.progress import Progress, track
 from pipeline.registry import mark_features_loaded
 from spark_jobs.feature_ids import Ids, distinct, unpack_ids
-from spark_jobs.landing import Destination, StreamConnection
+from spark_jobs.landing import Destination
 
 _CONNECTIONS = 2
 

@@ -109,6 +109,19 @@ def test_a_small_max_allowed_packet_is_enough(fragile: FragileServer, project: D
     assert project.contents() == expected_contents(load)
 
 
+@pytest.mark.parametrize("fragile", ["mysql"], indirect=True)
+def test_a_server_that_wants_a_key_for_each_table_gets_it(
+    fragile: FragileServer, root: Path, tmp_path: Path, load: Tables
+) -> None:
+    with fragile.variable("sql_require_primary_key", "1"):
+        stage(fragile.settings, DATABASE, load, root)
+        project = create_project(tmp_path / "root", root, fragile.settings)
+        project.succeed("build")
+        project.query("drop table feature_field")
+        project.succeed("run")
+        assert project.contents() == expected_contents(load)
+
+
 @pytest.mark.parametrize("password", [" 0123 ", "{{ 7 }} {% x %} '\"\\ #ü"])
 @pytest.mark.parametrize("fragile", ["mysql"], indirect=True)
 def test_any_password_reaches_the_server_as_it_is(

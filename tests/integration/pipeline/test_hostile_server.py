@@ -14,9 +14,9 @@ import pymysql
 import pytest
 
 from pipeline.errors import DatabaseError, LoadError, PipelineError
+from pipeline.load_data import StreamConnection
 from pipeline.mysql import connect, explained
 from pipeline.settings import MysqlSettings
-from spark_jobs.landing import StreamConnection
 from tests.hostile import HostileServer, Moment
 from tests.integration.dbt.project import create_project
 

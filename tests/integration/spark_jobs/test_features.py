@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.errors import LoadError
+from pipeline.load_data import Buffer, StreamConnection
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import has_loaded_features
 from pipeline.settings import MysqlSettings
 from spark_jobs import features as features_module
 from spark_jobs import landing as landing_module
 from spark_jobs.features import ids_and_names, land_features, pairs_of
-from spark_jobs.landing import Buffer, Destination, StreamConnection
+from spark_jobs.landing import Destination
 from tests.integration.spark_jobs.test_landing import land, plan, rows, write
 
 

@@ -15,11 +15,12 @@ import pytest
 from pymysql.cursors import DictCursor
 
 from pipeline.errors import DatabaseError, LoadError, PipelineError
+from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.registry import Partition, begin_load, current_partitions, supersede_load
 from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.features import land_features
-from spark_jobs.landing import Destination, StreamConnection, land_partitions
+from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
 from tests.records import REAL_LINE
 

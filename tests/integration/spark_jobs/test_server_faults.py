@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import waiting
+from pipeline import mysql, waiting
 from pipeline.errors import DatabaseError, PipelineError
-from pipeline.mysql import connect, require_load_data
+from pipeline.mysql import connect
 from pipeline.registry import Partition, begin_load, current_partitions, open_registry, supersede_load
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from pipeline.waiting import waits_reported
@@ -140,7 +140,7 @@ def loading(server: FragileServer) -> int | None:
 def test_a_connection_that_is_killed_in_the_middle_of_a_load_leaves_nothing(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "_SECONDS_TO_WRITE", 2)
+    monkeypatch.setattr(mysql, "_SECONDS_TO_WRITE", 2)
     outcome = Outcome(job.land)
     connection = wait_for(lambda: loading(job.server))
     job.server.as_root(f"kill {connection}")
@@ -200,15 +200,19 @@ def test_packets_fit_a_server_that_takes_small_ones(job: Job, root: Path, tmp_pa
 
 
 def test_a_server_that_forbids_load_data_local_is_told_what_to_set(job: Job) -> None:
-    settings = job.server.settings
     with job.server.variable("local_infile", "0"):
         assert "let an administrator `set global local_infile = on`" in Outcome(job.land).message()
-        with (
-            closing(connect(settings)) as connection,
-            pytest.raises(DatabaseError, match=r"^127\.0\.0\.1:\d+ has local_infile off: let an administrator"),
-        ):
-            require_load_data(connection, settings)
         assert job.counts() == NOTHING
+
+
+def test_a_server_that_takes_no_changes_any_more_is_told(job: Job) -> None:
+    with (
+        job.server.user("loader", "sesame", grants=[f"grant all on {STAGING}.* to loader"]) as loader,
+        job.server.variable("read_only", "1"),
+    ):
+        message = Outcome(lambda: job.land(loader)).message()
+    assert "the server takes no changes (read_only, super_read_only, or a replica): name the primary" in message
+    assert job.counts() == NOTHING
 
 
 def test_a_server_that_ends_quiet_connections_does_not_end_these(fragile: FragileServer) -> None:
