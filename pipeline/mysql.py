@@ -70,7 +70,7 @@ _SECONDS_TO_WRITE = 300
 # A statement may take hours without a word. So long may a server be silent before it is asked for a sign of life.
 _SECONDS_BETWEEN_LOOKS = 60
 # Seconds of silence, seconds between questions, questions without an answer; milliseconds that what was sent may wait.
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 120_000}
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 300_000}
 
 _CANNOT_CONNECT = {2002, 2003, 2005}
 _ACCESS_DENIED = {1045, 1698}
@@ -188,7 +188,7 @@ def _wait_patiently(connection: Any, arguments: Mapping[str, Any]) -> None:
 
 
 def _keep_alive(connection: Any) -> None:
-    """Let the system notice within two minutes that a peer is gone, and middleboxes that the connection is in use."""
+    """Let the system notice within minutes that a peer is gone, and middleboxes that the connection is in use."""
     if connection._sock.family == socket.AF_UNIX:
         return
     connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

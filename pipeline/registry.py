@@ -435,14 +435,17 @@ def _keep_lock(mysql: MysqlSettings, connection: MysqlConnection, lock: str, end
 
     Should another have taken it by then, it has begun another load, and each partition of this one is refused.
     """
+    is_held = True
     with ExitStack() as stack:
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
             try:
                 connection.ping(reconnect=False)
+                # The server may find out late that the connection before is gone, and give the lock back then.
+                is_held = is_held or _takes_lock(connection, lock, 0)
             except MySQLError:
-                with suppress(DatabaseError, MySQLError):
+                is_held = False
+                with suppress(DatabaseError):
                     connection = stack.enter_context(closing(connect(mysql)))
-                    _takes_lock(connection, lock, 0)
 
 
 def _takes_lock(connection: MysqlConnection, name: str, seconds: int) -> bool:

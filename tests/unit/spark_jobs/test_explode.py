@@ -28,7 +28,8 @@ def test_the_explode_agrees_with_the_grammar_on_every_record(block: tuple[Record
     kind, lines = block
     exploded = explode(b"".join(line + b"\n" for line in lines), kind)
 
-    assert contents([exploded]) == plainly(lines, kind)
+    # A carriage return before the newline is part of the line end.
+    assert contents([exploded]) == plainly([line.removesuffix(b"\r") for line in lines], kind)
     assert exploded.num_lines == len(lines)
     assert exploded.num_structures == len(exploded.structures.tobytes().splitlines())
 

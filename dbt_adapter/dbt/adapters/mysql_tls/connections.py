@@ -57,7 +57,7 @@ SESSION = (
 
 _SECONDS_TO_CONNECT = 10
 # Seconds of silence, seconds between questions, questions without an answer; milliseconds that what was sent may wait.
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 120_000}
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 300_000}
 
 # Proxies end connections that are quiet.
 _SECONDS_BETWEEN_WORDS = 5
@@ -227,7 +227,7 @@ def connect(credentials: Any) -> Any:
 
 
 def _keep_alive(handle: Any) -> None:
-    """Let the system notice within two minutes that a peer is gone: a statement may be silent for hours, a peer not."""
+    """Let the system notice within minutes that a peer is gone: a statement may be silent for hours, a peer not."""
     sock = getattr(getattr(handle, "_socket", None), "sock", None)
     if sock is None or sock.family == socket.AF_UNIX:  # the driver's C extension keeps its socket to itself
         return
