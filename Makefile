@@ -65,7 +65,7 @@ check: setup-checks ## lint and the unit tests, in under a minute
 	wait $$! && exit $$tests
 
 soak: setup-checks ## the tests that take long: kills at many moments and the like
-	@$(VENV)/python -m pytest -m soak -v -s
+	@$(VENV)/python -m pytest -m soak -v -rP --numprocesses 2
 
 # The two slow ones side by side; each says what it has found.
 lint: setup-checks ## ruff, mypy and sqlfluff
