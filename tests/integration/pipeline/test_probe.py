@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pipeline.settings import MysqlSettings, Settings, TlsSettings, load_setting
 from tests.integration.dbt.test_server_faults import documented_grants
 from tests.servers import FragileServer
 from tests.surroundings import copy_project
+from tests.way import way_to
 
 DATABASE = "deepcvr_development_train"
 PRIVILEGES = ["create", "drop", "alter", "references", "select", "insert", "update", "delete", "create view"]
@@ -133,30 +134,15 @@ def proxy_without_load_data(server: FragileServer) -> Iterator[MysqlSettings]:
     """A way to a server that answers LOAD DATA LOCAL itself: it does not know the command."""
     refusal = b"\xff" + (1047).to_bytes(2, "little") + b"#08S01Unknown command"
 
-    def carry(source: socket.socket, sink: socket.socket, *, guards: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                if guards and b"load data local" in data:
-                    source.sendall(len(refusal).to_bytes(3, "little") + b"\x01" + refusal)
-                else:
-                    sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+    def carry(source: socket.socket, sink: socket.socket, is_client: bool) -> None:
+        while data := source.recv(1 << 16):
+            if is_client and b"load data local" in data:
+                source.sendall(len(refusal).to_bytes(3, "little") + b"\x01" + refusal)
+            else:
+                sink.sendall(data)
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                upstream = socket.create_connection(("127.0.0.1", server.tcp.port))
-                for pair, guards in (((client, upstream), True), ((upstream, client), False)):
-                    threading.Thread(target=carry, args=pair, kwargs={"guards": guards}, daemon=True).start()
-
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        stack.callback(listener.shutdown, socket.SHUT_RDWR)
-        threading.Thread(target=serve, daemon=True).start()
-        yield replace(server.settings, port=listener.getsockname()[1], tls=TlsSettings("disabled"))
+    with way_to(server.tcp.port, carry) as port:
+        yield replace(server.settings, port=port, tls=TlsSettings("disabled"))
 
 
 @pytest.mark.parametrize("fragile", ["mariadb"], indirect=True)

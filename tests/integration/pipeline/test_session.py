@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -32,6 +31,7 @@ from tests.ports import free_port
 from tests.records import REAL_LINE
 from tests.servers import MARIADB_IN_SOAK, FragileServer
 from tests.surroundings import mysql_program
+from tests.way import way_to
 
 STAGING = f"{DATABASE}_staging"
 NUM_LINES = 1000
@@ -206,31 +206,14 @@ def test_a_port_that_says_nothing_is_told_soon() -> None:
 @contextmanager
 def middlebox(server: FragileServer, seconds: float) -> Iterator[MysqlSettings]:
     """A way to a server on which a connection that is quiet for some seconds is ended."""
-    listener = socket.create_server(("127.0.0.1", 0))
 
-    def carry(source: socket.socket, sink: socket.socket) -> None:
+    def carry(source: socket.socket, sink: socket.socket, _: bool) -> None:
         source.settimeout(seconds)
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                upstream = socket.create_connection(("127.0.0.1", server.tcp.port))
-                for pair in ((client, upstream), (upstream, client)):
-                    threading.Thread(target=carry, args=pair, daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield replace(server.settings, port=listener.getsockname()[1])
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+    with way_to(server.tcp.port, carry) as port:
+        yield replace(server.settings, port=port)
 
 
 def holder(server: FragileServer) -> int | None:
