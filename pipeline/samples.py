@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import LoadError
 from pipeline.files import read_json, write_json
+from pipeline.landed import MemberManifest, read_manifest
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 
 
@@ -75,7 +76,7 @@ def write_source(settings: Settings, source: SampleSource) -> None:
 
 
 def read_source(settings: Settings) -> SampleSource:
-    """Read what is to be drawn from.
+    """Read what is to be drawn from, and see that its files are still those.
 
     Raises:
         LoadError: nothing has been unpacked, or it is no longer there.
@@ -95,6 +96,7 @@ def read_source(settings: Settings) -> SampleSource:
             f"nothing to draw {settings.data_set.name} from has landed: run make sample, which downloads it first"
         ) from None
     for file in source.files.values():
-        if not file.path.is_file() or file.path.stat().st_size != file.size_bytes:
+        manifest = read_manifest(file.path, MemberManifest)
+        if manifest is None or manifest.sha256 != file.sha256:
             raise LoadError(f"{file.path} is not the file that was unpacked: run make sample, which lands it again")
     return source

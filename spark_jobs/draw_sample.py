@@ -206,6 +206,8 @@ def _draw(settings: Settings, design: Design, source: SampleSource, *, verbose: 
         plan = make_plan(design, population)
         say(f"  {_planned(plan)}")
         pieces = draw_pieces(job, design, population, plan)
+    # A make extract may have unpacked another archive in the place of this one while it was read.
+    read_source(settings)
     members = [Member(settings.data_set.members[kind], pieces[kind]) for kind in RECORD_KINDS]
     return _write(settings, _Drawing(design, source, population, plan), members)
 

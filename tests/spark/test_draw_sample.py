@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from pyspark import SparkContext
 from embedded.source_data import write_csvs
 from pipeline.errors import LoadError, PipelineError, UsageError
 from pipeline.files import hold_lock
+from pipeline.landed import MemberManifest, now, write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
 from spark_jobs import draw_sample
@@ -65,6 +67,7 @@ def land(settings: Settings) -> Callable[[Lines], None]:
             path, data = settings.member_path(kind), b"".join(content[settings.data_set.members[kind]])
             path.write_bytes(data)
             files[kind] = SampledFile(path, len(data), hashlib.sha256(data).hexdigest())
+            write_manifest(path, MemberManifest("0" * 64, len(data), files[kind].sha256, 0, now()))
         settings.sample_folder.mkdir(exist_ok=True)
         joined = hashlib.sha256("".join(file.sha256 for file in files.values()).encode()).hexdigest()
         write_source(settings, SampleSource("s3://bucket/key", "etag", joined, files))
@@ -253,6 +256,27 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way_and_the_last_sample_who
             run_step(settings, parameters(settings, seed=3))
     assert not work.exists()
     assert not run_step(settings, parameters(settings)).result.startswith("skipped")
+    assert sample_paths(settings).archive.read_bytes() == before
+
+
+def test_files_that_are_replaced_while_they_are_read_give_no_sample(
+    settings: Settings, land: Callable[[Lines], None], generated: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(generated)
+    run_step(settings, parameters(settings))
+    before = sample_paths(settings).archive.read_bytes()
+    plan = draw_sample.make_plan
+
+    def replace_and_plan(*arguments: Any) -> Any:
+        path = settings.member_path("sample")
+        content = path.read_bytes()
+        time.sleep(0.05)  # more than a tick of the clock that files get their times from
+        path.write_bytes(content.replace(b"1.0", b"2.0"))
+        return plan(*arguments)
+
+    monkeypatch.setattr(draw_sample, "make_plan", replace_and_plan)
+    with pytest.raises(LoadError, match="is not the file that was unpacked: run make sample"):
+        run_step(settings, parameters(settings, seed=2))
     assert sample_paths(settings).archive.read_bytes() == before
 
 
