@@ -119,5 +119,5 @@ def only_run(settings: Settings) -> Iterator[None]:
         PipelineError: another run holds it.
     """
     path = settings.archives_folder / f".{settings.data_set.name}.lock"
-    with hold_lock(path, f"another make extract is landing {settings.data_set.name}, {settings.mode}"):
+    with hold_lock(path, f"another make extract or make sample is landing {settings.data_set.name}, {settings.mode}"):
         yield

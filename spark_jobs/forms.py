@@ -18,7 +18,7 @@ from typing import TypeAlias
 from pipeline.errors import LoadError
 from pipeline.settings import RECORD_KINDS, RecordKind
 from spark_jobs.grammar import COLUMNS, Record, parse_record
-from spark_jobs.partitions import BLOCK_SIZE
+from spark_jobs.partitions import BLOCK_SIZE, open_csv
 
 # A first line may be a header.
 _LINES_TO_TRY = 50
@@ -70,7 +70,7 @@ def check_form(path: Path, kind: RecordKind) -> None:
     Raises:
         LoadError: it is of another form.
     """
-    with path.open("rb") as file:
+    with open_csv(path) as file:
         block = file.read(BLOCK_SIZE)
         is_whole = not file.read(1)
     mark = next((mark for mark in _MARKS if block.startswith(mark)), b"")

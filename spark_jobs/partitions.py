@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from pipeline.errors import LoadError
+from pipeline.files import disk_errors
 from pipeline.registry import Partition
 from pipeline.settings import RecordKind
 from spark_jobs.grammar import is_header_line
@@ -51,7 +52,7 @@ def plan_partitions(
         LoadError: the file has another checksum, or a line beyond all measure.
     """
     partitions: list[Partition] = []
-    with path.open("rb") as file, _checksum(path, source_sha256) if verify else nullcontext(_ignore) as see:
+    with open_csv(path) as file, _checksum(path, source_sha256) if verify else nullcontext(_ignore) as see:
         first_line, first_byte = 1, _first_byte(file)
         see(memoryview(BOM_UTF8)[:first_byte])
         while num_lines := sum(block.count(b"\n") for block in _blocks(file, first_byte, partition_size, see)):
@@ -98,7 +99,7 @@ def holds_records(path: Path, kind: RecordKind) -> bool:
         path: the CSV file.
         kind: the kind of its records.
     """
-    with path.open("rb") as file:
+    with open_csv(path) as file:
         file.seek(_first_byte(file))
         first_line = file.readline(_LONGEST_HEADER).rstrip(b"\r\n")
         if first_line and not is_header_line(first_line, kind):
@@ -108,7 +109,7 @@ def holds_records(path: Path, kind: RecordKind) -> bool:
 
 def is_empty_from(path: Path, position: int) -> bool:
     """Tell whether a file has only empty lines from the beginning of a line on."""
-    with path.open("rb") as file:
+    with open_csv(path) as file:
         file.seek(position)
         # The longest is a carriage return and a newline: of any other line the first three bytes are enough.
         return all(line in _EMPTY_LINES for line in iter(partial(file.readline, 3), b""))
@@ -144,7 +145,7 @@ def cut_ranges(path: Path, size: int) -> list[tuple[int, int]]:
     """
     ranges: list[tuple[int, int]] = []
     end_of_file = path.stat().st_size
-    with path.open("rb") as file:
+    with open_csv(path) as file:
         first_byte = _first_byte(file)
         while first_byte < end_of_file:
             end = min(first_byte + size, end_of_file)
@@ -161,10 +162,21 @@ def read_range(path: Path, first_byte: int, end_byte: int) -> Iterator[bytes]:
     Raises:
         LoadError: the file is shorter than it was when the range was planned.
     """
-    with path.open("rb") as file:
+    with open_csv(path) as file:
         yield from _blocks(file, first_byte, end_byte - first_byte)
         if file.tell() != end_byte:
             raise LoadError(f"{path} has changed since its load was planned: run make extract FORCE=1")
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[BinaryIO]:
+    """Open a CSV file for reading.
+
+    Raises:
+        PipelineError: it cannot be opened, or not be read, as the line says that names it.
+    """
+    with disk_errors(path), path.open("rb") as file:
+        yield file
 
 
 def _blocks(file: BinaryIO, first_byte: int, size: int, see: See = _ignore) -> Iterator[bytes]:

@@ -177,7 +177,9 @@ def test_a_server_that_is_not_there_is_found_out_before_anything_is_downloaded(p
 def test_a_second_run_of_the_same_data_set_refuses_while_the_first_goes_on(project: Path) -> None:
     settings = load_settings(root=project, environ={})
     with steps.only_run(settings):
-        with pytest.raises(PipelineError, match=rf"another make extract is landing train.*process {os.getpid()}"):
+        with pytest.raises(
+            PipelineError, match=rf"another make extract or make sample is landing train.*process {os.getpid()}"
+        ):
             steps.run(settings)
         other = load_settings(root=project, environ={}, data_set="test")
         with pytest.raises(DatabaseError):

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
 from codecs import BOM_UTF8
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import LoadError
+from pipeline.errors import LoadError, PipelineError
 from spark_jobs import partitions as partitions_module
+from spark_jobs.forms import check_form
 from spark_jobs.partitions import cut_ranges, plan_partitions, read_blocks, read_range
 
 LINES = st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=20)
@@ -100,3 +105,30 @@ def test_ranges_hold_each_line_once_and_whole(lines: list[bytes], size: int) -> 
     assert [first for first, _ in ranges] == [0, *(end for _, end in ranges)][: len(ranges)]
     assert all(text[first - 1 : first] in (b"", b"\n") for first, _ in ranges)
     assert b"".join(blocks).removesuffix(b"\n") == text.removesuffix(b"\n")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: plan_partitions(path, "sample", "0" * 64, 100),
+        lambda path: cut_ranges(path, 100),
+        lambda path: list(read_range(path, 0, 100)),
+        lambda path: check_form(path, "sample"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    """No test can break a disk: reading fails as on one that is broken."""
+    path = tmp_path / "records.csv"
+    path.write_bytes(b"1\n" * 1000)
+
+    class BrokenFile(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        readline = read
+
+    monkeypatch.setattr(Path, "open", lambda *_: BrokenFile())
+    with pytest.raises(PipelineError, match=rf"^{path}: Input/output error: check that disk, and run the same command"):
+        read(path)
