@@ -112,14 +112,17 @@ def hold_tables(project: Path, *tables: str, at_once: bool = False) -> Iterator[
         held.append(connection)
         with connection.cursor() as cursor:
 
-            def is_landing() -> bool:
-                # The registry is made by the first that writes into it.
+            def landing() -> int:
+                """The latest load that has landed a part; the registry is made by the first that writes into it."""
                 with suppress(ProgrammingError):
-                    return cursor.execute("select 1 from load_partition where state = 'loaded' limit 1") == 1
-                return False
+                    cursor.execute("select coalesce(max(load_id), 0) from load_partition where loaded_at is not null")
+                    return int((cursor.fetchone() or (0,))[0])
+                return 0
+
+            before = landing()
 
             if not at_once:
-                wait_until(is_landing)
+                wait_until(lambda: landing() > before)
             cursor.execute("lock tables " + ", ".join(f"{table} write" for table in tables))
 
     yield hold

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +216,13 @@ def middlebox(server: FragileServer, seconds: float) -> Iterator[MysqlSettings]:
         yield replace(server.settings, port=port)
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def holder(server: FragileServer) -> int | None:
     connection: int | None
     ((connection,),) = server.as_root(f"select is_used_lock('deepcvr:{STAGING}')")
@@ -231,8 +238,5 @@ def test_the_lock_on_staging_outlives_a_middlebox_and_a_kill(fragile: FragileSer
             time.sleep(2.5)
             assert holder(fragile) == first is not None
             fragile.as_root(f"kill {first}")
-            deadline = time.monotonic() + 10
-            while holder(fragile) in (None, first):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        assert holder(fragile) is None
+            wait_until(lambda: holder(fragile) not in (None, first))
+        wait_until(lambda: holder(fragile) is None)
