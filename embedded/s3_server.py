@@ -33,6 +33,7 @@ from embedded.processes import (
     write_private,
 )
 from pipeline.errors import ServiceError
+from pipeline.source import embedded_arguments, open_embedded
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -158,18 +159,10 @@ def stop_s3(base: Path) -> bool:
 
 def open_client(server: S3Server) -> S3Client:
     """Open a boto3 client for the server, whatever the environment says."""
-    import boto3  # noqa: PLC0415 - slow to import, and not every command needs it
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415 - slow to import, and not every command needs it
 
-    return boto3.client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id=server.access.access_key_id,
-        aws_secret_access_key=server.access.secret_access_key,
-        region_name=REGION,
-        # A proxy of the environment is not asked for an address of this machine.
-        config=Config(connect_timeout=2, read_timeout=60, retries={"max_attempts": 3}, proxies={}),
-    )
+    patience = Config(connect_timeout=2, read_timeout=60, retries={"max_attempts": 3})
+    return open_embedded(embedded_arguments(server.services_entry), patience)
 
 
 def server_command(program: Path, ports: Sequence[int]) -> list[str]:

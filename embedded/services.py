@@ -22,7 +22,6 @@ from pipeline.cli import shown
 from pipeline.errors import ServiceError, UsageError
 from pipeline.progress import duration, quantity, track
 from pipeline.settings import DataSet, Settings
-from pipeline.source import is_configured
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,7 +42,7 @@ def start_services(settings: Settings, report: Report) -> None:
     with _services_folder(settings) as base:
         if settings.mysql.is_embedded:
             _start_mysql(base, report)
-        if uses_embedded_source(settings):
+        if settings.source.kind == "generated":
             server = _start_s3(base, report)
             _fill(settings, server, report, scale=DEFAULT_SCALE, seed=DEFAULT_SEED, force=False)
             report(f"S3: generated data ({_contents(settings, server)})")
@@ -122,17 +121,12 @@ def fill_bucket(settings: Settings, report: Report, *, scale: float, seed: int, 
         UsageError: the settings call for another source.
         ServiceError: the server cannot be started.
     """
-    if not uses_embedded_source(settings):
-        raise UsageError("the settings name another S3 source than the embedded server: unset AWS_* and MODE first")
+    if settings.source.kind != "generated":
+        raise UsageError(f"the source is not the embedded server ({settings.source.reason}): set SOURCE=generated")
     with _services_folder(settings) as base:
         server = _start_s3(base, report)
         _fill(settings, server, report, scale=scale, seed=seed, force=force)
         report(f"the embedded S3 server holds {_contents(settings, server)}")
-
-
-def uses_embedded_source(settings: Settings) -> bool:
-    """Whether the source is the embedded S3 server: development mode, and boto3 finds nothing configured."""
-    return settings.mode == "development" and not is_configured()
 
 
 @contextmanager
@@ -196,7 +190,7 @@ def _fill(
         is_there = _stored_scale(client, settings, data_set) is not None
         if data_set.name not in DATA_SETS:
             if not is_there:
-                report(f"S3: s3://{bucket}/{settings.source.prefix}/{data_set.archive} is not there, nor generated")
+                report(f"S3: s3://{bucket}/{settings.source.key_of(data_set.archive)} is not there, nor generated")
         elif force or not is_there:
             _generate_into_bucket(client, settings, data_set, report, scale=scale, seed=seed)
 
@@ -205,7 +199,7 @@ def _generate_into_bucket(
     client: S3Client, settings: Settings, data_set: DataSet, report: Report, *, scale: float, seed: int
 ) -> None:
     begun = time.monotonic()
-    key = f"{settings.source.prefix}/{data_set.archive}"
+    key = settings.source.key_of(data_set.archive)
     with work_folder(settings.embedded_dir / "tmp_source") as folder:
         path = folder / data_set.archive
         generate_archive(path, data_set.name, scale=scale, seed=seed)
@@ -231,7 +225,7 @@ def _stored_scale(client: S3Client, settings: Settings, data_set: DataSet) -> fl
     """Give the scale of the archive in the bucket; None where there is none."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import, and not every command needs it
 
-    key = f"{settings.source.prefix}/{data_set.archive}"
+    key = settings.source.key_of(data_set.archive)
     try:
         metadata = client.head_object(Bucket=settings.source.bucket, Key=key)["Metadata"]
     except ClientError as error:
@@ -272,8 +266,8 @@ def _find_s3(settings: Settings, base: Path) -> ServiceStatus:
     if server is not None:
         since = server.started_at.isoformat()
         return ServiceStatus("S3", True, True, "SeaweedFS", server.endpoint_url, server.pid, since, size)
-    if not uses_embedded_source(settings):
-        return ServiceStatus("S3", False, False, "the settings name another source")
+    if settings.source.kind != "generated":
+        return ServiceStatus("S3", False, False, settings.source.reason)
     return ServiceStatus("S3", True, False, "SeaweedFS", data_bytes=size)
 
 

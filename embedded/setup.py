@@ -4,9 +4,11 @@ Run by the system's Python, of whatever version, so this file keeps to syntax th
 version is known to serve. Standard library only.
 """
 
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 
@@ -34,13 +36,18 @@ def main() -> int:
         return 2
     from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
     from pipeline.cli import command_parser, run_command  # noqa: PLC0415
+    from pipeline.settings import check_environment  # noqa: PLC0415
 
     parser = command_parser("python3 -m embedded.setup", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
     parser.add_argument("--checks", action="store_true", help="also what only lint and the tests need")
     options = parser.parse_args()
-    return run_command(
-        lambda: installation.install(for_checks=options.checks), verbose=options.verbose, is_private=False
-    )
+
+    def install() -> None:
+        if not options.checks:
+            check_environment(os.environ, Path(__file__).resolve().parents[1])
+        installation.install(for_checks=options.checks)
+
+    return run_command(install, verbose=options.verbose, is_private=False)
 
 
 def version_advice(version: "tuple[int, ...]") -> str:

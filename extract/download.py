@@ -162,19 +162,19 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
         PipelineError: the disk is full.
         DatabaseError: the archive cannot be recorded.
     """
-    from pipeline.source import find_source, open_client  # noqa: PLC0415 - boto3 is slow to import
+    from pipeline.source import find_source, open_client, unused_credentials  # noqa: PLC0415 - boto3 is slow to import
 
     declared = read_parameters(parameters)
     with s3_errors(settings.archive_uri):
         source = find_source(settings)
-        if source.kind == "embedded":
-            say("no S3 credentials found: using the embedded S3 server with generated data")
+        if line := unused_credentials(settings):
+            say(line)
         client = open_client(source, client_config(declared.connections))
     with closing(client):
         try:
             return _land(settings, client, declared)
         except SourceError as error:
-            if source.kind == "embedded" and not _is_running(settings):
+            if source.kind == "generated" and not _is_running(settings):
                 raise SourceError(
                     f"{settings.archive_uri}: the embedded S3 server was stopped: run make extract, which starts it and"
                     " continues where this one stopped"

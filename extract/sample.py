@@ -65,17 +65,16 @@ def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
     from extract import sample_steps  # noqa: PLC0415
     from extract.interrupt import answered_interrupts  # noqa: PLC0415
-    from pipeline.settings import SAMPLE_PARAMETERS, load_settings  # noqa: PLC0415
+    from pipeline.settings import SAMPLE_PARAMETERS, load_settings, read_flag  # noqa: PLC0415
 
     with answered_interrupts("run the same command again: the download continues, and the drawing begins again"):
         settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
         given = {name: getattr(options, name) or os.environ.get(name.upper()) for name in SAMPLE_PARAMETERS}
         parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
+        upload = options.upload or read_flag("UPLOAD", os.environ.get("UPLOAD"))
         sample_steps.check(settings, parameters)
         if not options.check:
-            sample_steps.run(
-                settings, parameters, upload=options.upload or os.environ.get("UPLOAD", "") not in ("", "0")
-            )
+            sample_steps.run(settings, parameters, upload=upload)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import duration, quantity
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
-from pipeline.source import find_source, open_client, require_source
+from pipeline.source import find_source, open_client, require_source, source_line, unused_credentials
 from pipeline.steps import Task
 
 if TYPE_CHECKING:
@@ -62,15 +62,17 @@ def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> N
         PipelineError: something failed; the message begins with the step's name.
     """
     begun = time.monotonic()
+    say(f"sample {source_line(settings)}")
     with s3_errors(settings.archive_uri):
         source = find_source(settings)
-        if source.kind == "embedded":
-            say("no S3 credentials found: using the embedded S3 server with generated data")
+        if line := unused_credentials(settings):
+            say(line)
         client = open_client(source, client_config(_download_parameters(settings).connections))
     task, number_of_steps = _task(), 4 if upload else 3
     with closing(client):
         origin = origin_of(client, settings)
-        say(f"sample {settings.data_set.name}, {settings.mode}: {origin.archive_uri}")
+        if origin.archive_uri != settings.archive_uri:
+            say(f"  that is a sample: drawing from what it was drawn from, {origin.archive_uri}")
         if upload:
             check_target(client, settings, drawn_from=origin.archive_uri)
         steps = [

@@ -41,15 +41,16 @@ def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
 
 
 def check(settings: Settings, only: str | None) -> None:
-    """Check the settings and that there is a source, without asking any server.
+    """Name the source, and check the settings and that there is one, without asking any server.
 
     Raises:
         UsageError: no step has the name of the one to run.
         SettingsError: a setting makes no sense, or the source's credentials are missing.
     """
     from extract.s3 import s3_errors  # noqa: PLC0415 - boto3 is slow to import
-    from pipeline.source import require_source  # noqa: PLC0415
+    from pipeline.source import require_source, source_line  # noqa: PLC0415
 
+    say(f"extract {source_line(settings)}")
     choose_steps(settings, only)
     with s3_errors(settings.archive_uri):
         require_source(settings)
@@ -65,9 +66,11 @@ def run(settings: Settings, only: str | None = None) -> None:
     Raises:
         PipelineError: a step failed; the message begins with its name.
     """
+    from pipeline.source import source_line  # noqa: PLC0415 - boto3 is slow to import
+
+    say(f"extract {source_line(settings)}")
     steps = choose_steps(settings, only)
     begun = time.monotonic()
-    say(f"extract {settings.data_set.name}, {settings.mode}: {settings.archive_uri}")
     with only_run(settings):
         from pipeline.probe import require_server  # noqa: PLC0415 - --help needs no driver
 

@@ -7,6 +7,7 @@ The archive that the sample was drawn from is kept under `full/`, so that anothe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -34,8 +35,9 @@ FULL = "full"
 
 
 def development_settings(settings: Settings) -> Settings:
-    """Give the settings of the same data set in development mode."""
-    return load_settings(root=settings.root, mode="development", data_set=settings.data_set.name)
+    """Give the settings of the same data set in development mode, from where pipeline.yml says that it is taken."""
+    environ = {name: value for name, value in os.environ.items() if name != "SOURCE"}
+    return load_settings(root=settings.root, environ=environ, mode="development", data_set=settings.data_set.name)
 
 
 def find_object(client: S3Client, settings: Settings) -> Mapping[str, Any] | None:

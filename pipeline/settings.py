@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
-
-import yaml
+from urllib.parse import quote
 
 from pipeline.errors import SettingsError
 
 Mode = Literal["development", "production"]
 RecordKind = Literal["sample", "common_feature"]
+SourceKind = Literal["generated", "s3"]
 TlsMode = Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -34,7 +34,17 @@ _DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # S3's own rule, with the capitals and underscores of its oldest buckets and of other stores.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
-_PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9._=+@-]{0,99}){0,8}")
+# Whatever S3 has no advice against ("Naming Amazon S3 objects": characters to avoid), and no ? or #, which end the key
+# in an address.
+_PREFIX = re.compile(r"""(?:(?!\.{1,2}(?:/|$))[^/?#%^~|`"<>{}\[\]\\]+(?:/(?!$)|$)){0,9}""")
+_LONGEST_PREFIX = 500  # bytes; a key of S3 has 1,024 at most, and each may be three characters in an address
+_PLAIN_IN_URI = " !$&'()*+,-./:;=@_"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LINE_BREAK = re.compile(r"[\r\n]\Z")
+_UNSENDABLE = re.compile(r"[^!-~]")
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+# Set in the environment, each of these is the wish to read from S3 in development mode too.
+_WISHES_FOR_S3 = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")
 _STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 _TASK_NAME = re.compile(r"(extract|spark_jobs)\.[a-z][a-z0-9_]*")
 
@@ -89,10 +99,24 @@ class MysqlSettings:
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """The bucket and the prefix of the run's mode."""
+    """Where the archives come from.
 
+    Attributes:
+        kind: `generated`, which the embedded S3 server holds, or `s3`, a store that boto3 finds.
+        reason: why it is this one, for a person.
+        prefix: of the keys in the bucket, without a slash at its ends; may be empty.
+        requester_pays: whether the one who reads is to say that they pay for it.
+    """
+
+    kind: SourceKind
+    reason: str
     bucket: str
     prefix: str
+    requester_pays: bool = False
+
+    def key_of(self, archive: str) -> str:
+        """Give the key of an archive in the bucket."""
+        return str(PurePosixPath(self.prefix) / archive)
 
 
 @dataclass(frozen=True)
@@ -153,12 +177,12 @@ class Settings:
     @property
     def archive_key(self) -> str:
         """The archive's key in the bucket."""
-        return str(PurePosixPath(self.source.prefix) / self.data_set.archive)
+        return self.source.key_of(self.data_set.archive)
 
     @property
     def archive_uri(self) -> str:
         """The archive's address, `s3://bucket/key`."""
-        return f"s3://{self.source.bucket}/{self.archive_key}"
+        return object_uri(self.source.bucket, self.archive_key)
 
     @property
     def archive_path(self) -> Path:
@@ -172,6 +196,11 @@ class Settings:
     def member_uri(self, kind: RecordKind) -> str:
         """The address of the CSV inside its archive, `s3://bucket/key#member`."""
         return f"{self.archive_uri}#{self.data_set.members[kind]}"
+
+
+def object_uri(bucket: str, key: str) -> str:
+    """Give an object's address, `s3://bucket/key`, in ASCII."""
+    return f"s3://{bucket}/{quote(key, safe=_PLAIN_IN_URI)}"
 
 
 def load_settings(
@@ -199,9 +228,9 @@ def load_settings(
     declared = _read_yaml(root / "pipeline.yml")
     the_mode = _choose_mode(mode or environ.get("DEEPCVR_MODE") or environ.get("MODE") or "development")
     data_sets = _data_sets(_section(declared, "data_sets"))
-    chosen = _choose_data_set(data_set or environ.get("DATASET") or "train", data_sets)
+    chosen = data_sets[_choose_data_set(data_set or environ.get("DATASET") or "train", data_sets)]
     names = {"mode": the_mode, "data_set": chosen.name}
-    source, folders = _section(declared, "source"), _section(declared, "folders")
+    folders = _section(declared, "folders")
     if "tests" in declared:
         raise SettingsError("pipeline.yml: tests is unknown: the limits of tests are variables in dbt_project.yml")
     return Settings(
@@ -209,14 +238,7 @@ def load_settings(
         mode=the_mode,
         data_set=chosen,
         data_sets=data_sets,
-        source=SourceSettings(
-            bucket=_matching(_BUCKET, _text(source, "source", "bucket"), "source.bucket"),
-            prefix=_matching(
-                _PREFIX,
-                _text(_section(source, "prefixes", "source."), "source.prefixes", the_mode),
-                f"source.prefixes.{the_mode}",
-            ),
-        ),
+        source=_source(environ, _section(declared, "source"), the_mode),
         mysql=_mysql(environ, root),
         database=_matching(
             _DATABASE_NAME,
@@ -230,11 +252,51 @@ def load_settings(
         steps=_steps(declared.get("extract")),
         sample=_sample(_section(declared, "sample")),
         spark_master=environ.get("SPARK_MASTER") or None,
-        force=environ.get("FORCE", "") not in ("", "0") if force is None else force,
+        force=read_flag("FORCE", environ.get("FORCE")) if force is None else force,
     )
 
 
+def check_environment(environ: Mapping[str, str], root: Path) -> None:
+    """Check what the environment says, by nothing but the standard library: before there is a `.venv`.
+
+    What pipeline.yml declares is not checked, but for the name of the data set where that can be told.
+
+    Raises:
+        SettingsError: a setting makes no sense.
+    """
+    mode = _choose_mode(environ.get("DEEPCVR_MODE") or environ.get("MODE") or "development")
+    names = _names_of_data_sets(root / "pipeline.yml")
+    if names:
+        _choose_data_set(environ.get("DATASET") or "train", names)
+    read_flag("FORCE", environ.get("FORCE"))
+    _choose_source(environ, mode)
+    _mysql(environ, root)
+
+
+def read_flag(name: str, value: str | bool | None) -> bool:
+    """Read a flag; what is not set, or empty, is no.
+
+    Raises:
+        SettingsError: it is none of 1, 0, true, false, yes and no.
+    """
+    text = str(value or "no").strip().lower()
+    if text not in ("1", "true", "yes", "0", "false", "no"):
+        raise SettingsError(f"{name} is {value!r}, expected 1, 0, true, false, yes or no")
+    return text in ("1", "true", "yes")
+
+
+def _names_of_data_sets(path: Path) -> list[str]:
+    """Read the names below data_sets as pipeline.yml is written; none where it is written in another way."""
+    found = re.search(r"^data_sets:[ \t]*\n((?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)+)", path.read_text(encoding="utf-8"), re.M)
+    lines = [line for line in found[1].splitlines() if line.strip() and line.strip()[0] != "#"] if found else []
+    indent = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+    names = [line.strip().rstrip(":") for line in lines if not line[indent:].startswith((" ", "\t"))]
+    return names if all(map(_DATA_SET_NAME.fullmatch, names)) else []
+
+
 def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml  # noqa: PLC0415 - what is checked before set-up goes without
+
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -281,10 +343,72 @@ def _choose_mode(mode: str) -> Mode:
     return cast(Mode, mode)
 
 
-def _choose_data_set(name: str, data_sets: Mapping[str, DataSet]) -> DataSet:
-    if name not in data_sets:
-        raise SettingsError(f"DATASET is {name!r}, expected {' or '.join(data_sets)} (declared in pipeline.yml)")
-    return data_sets[name]
+def _choose_data_set(name: str, names: Collection[str]) -> str:
+    if name not in names:
+        raise SettingsError(f"DATASET is {name!r}, expected {' or '.join(names)} (declared in pipeline.yml)")
+    return name
+
+
+def _source(environ: Mapping[str, str], declared: Mapping[str, Any], mode: Mode) -> SourceSettings:
+    kind, reason, address = _choose_source(environ, mode)
+    where = f"source.prefixes.{mode}"
+    if address is None:
+        bucket = _matching(_BUCKET, _text(declared, "source", "bucket"), "source.bucket")
+        prefix = _section(declared, "prefixes", "source.").get(mode)
+        if not isinstance(prefix, str):
+            raise SettingsError(f"pipeline.yml: {where} is missing or not a text")
+    else:
+        bucket, prefix = address
+    if not _is_prefix(prefix):
+        raise SettingsError(f"pipeline.yml: {where} is {prefix!r}, expected the beginning of a key of S3, or ''")
+    requester_pays = declared.get("requester_pays", False)
+    if not isinstance(requester_pays, bool):
+        raise SettingsError(f"pipeline.yml: source.requester_pays is {requester_pays!r}, expected true or false")
+    return SourceSettings(kind, reason, bucket, prefix, requester_pays)
+
+
+def _choose_source(environ: Mapping[str, str], mode: Mode) -> tuple[SourceKind, str, tuple[str, str] | None]:
+    """Choose the kind of source, say why, and give the bucket and the prefix that the environment names."""
+    wish = environ.get("SOURCE") or None
+    kind: SourceKind
+    address = None
+    if wish is not None:
+        if wish.startswith("s3://"):
+            bucket, _, prefix = wish.removeprefix("s3://").partition("/")
+            address = bucket, prefix.removesuffix("/")
+            if not _BUCKET.fullmatch(bucket) or not _is_prefix(address[1]):
+                raise SettingsError(f"SOURCE is {wish!r}, which is no address such as s3://bucket/prefix")
+        elif wish not in ("generated", "s3"):
+            raise SettingsError(f"SOURCE is {wish!r}, expected generated, s3 or s3://bucket/prefix")
+        kind, reason = ("generated" if wish == "generated" else "s3"), f"SOURCE is {wish}"
+    elif mode == "production":
+        kind, reason = "s3", "the default in production mode"
+    elif names := [name for name in _WISHES_FOR_S3 if environ.get(name)]:
+        kind, reason = "s3", f"{names[0]} is set"
+    else:
+        kind, reason = "generated", "the default in development mode"
+    if kind == "s3":
+        of_aws = [name for name in environ if name.startswith("AWS_")]
+        _require_sendable(environ, {name: _UNSENDABLE if name in _CREDENTIALS else _CONTROL for name in of_aws})
+    return kind, reason, address
+
+
+def _is_prefix(prefix: str) -> bool:
+    is_key = _PREFIX.fullmatch(prefix) and prefix.isprintable() and prefix == prefix.strip()
+    return bool(is_key) and len(prefix.encode()) <= _LONGEST_PREFIX
+
+
+def _require_sendable(environ: Mapping[str, str], patterns: Mapping[str, re.Pattern[str]]) -> None:
+    """Refuse, by the variable's name, what no request can carry: the server or the driver would tell it as a fault.
+
+    Nothing is said of the value, which may be a secret.
+    """
+    for name, pattern in sorted(patterns.items()):
+        value = environ.get(name, "")
+        if pattern.search(value):
+            at_end = value.endswith(("\n", "\r"))
+            what = "ends in a line break" if at_end else "holds a blank, a control character or a letter beyond ASCII"
+            raise SettingsError(f"{name} {what}: set it without")
 
 
 def _data_sets(section: Mapping[str, Any]) -> Mapping[str, DataSet]:
@@ -341,6 +465,7 @@ def _mysql(environ: Mapping[str, str], root: Path) -> MysqlSettings:
     socket = root / ".embedded" / "mysql.sock"
     if host is None:
         return MysqlSettings(host=None, port=0, user="root", password="", unix_socket=socket)
+    _require_sendable(environ, {"MYSQL_HOST": _CONTROL, "MYSQL_USER": _CONTROL, "MYSQL_PASSWORD": _LINE_BREAK})
     port = environ.get("MYSQL_PORT") or "3306"
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise SettingsError(f"MYSQL_PORT is {port!r}, expected a number from 1 to 65535")

@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pipeline.errors import ServiceError, SettingsError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SourceKind
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from botocore.config import Config
     from mypy_boto3_s3 import S3Client
 
-
 _SECONDS_TO_ANSWER = 10
+
+
+# Given to a client that is to sign nothing: it would look for credentials again.
+_NO_KEYS: dict[str, Any] = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+# What a profile may say of where its credentials come from.
+_CREDENTIALS = {
+    "aws_access_key_id",
+    "credential_process",
+    "login_session",
+    "role_arn",
+    "sso_session",
+    "sso_start_url",
+    "web_identity_token_file",
+}
+# What the machines of AWS set for the programs on them.
+_ROLES = (
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
 
 
 @dataclass(frozen=True)
@@ -25,33 +48,55 @@ class Source:
     """An S3 store.
 
     Attributes:
-        kind: `configured`: boto3 found credentials or an endpoint; `embedded`: the project's own server.
+        kind: of the settings.
+        requester_pays: of the settings.
         client_arguments: what `boto3.client` needs beside its own chain of configuration.
     """
 
-    kind: Literal["configured", "embedded"]
+    kind: SourceKind
+    requester_pays: bool = False
     client_arguments: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def is_configured() -> bool:
-    """Whether boto3's own chain finds credentials or an endpoint other than AWS."""
-    import boto3  # noqa: PLC0415 - slow to import, and not every command needs it
+def source_line(settings: Settings) -> str:
+    """Name the source of a run, and why it is this one."""
+    what = "generated data, " if settings.source.kind == "generated" else ""
+    return f"{settings.data_set.name}, {settings.mode}: {settings.archive_uri} ({what}{settings.source.reason})"
 
-    session = boto3.Session()
-    return session.get_credentials() is not None or _endpoint_is_configured(session)
+
+def unused_credentials(settings: Settings) -> str | None:
+    """Say in one line that boto3 would find credentials which nobody has asked for; None where there are none.
+
+    A profile is only looked at, since to ask it may run a program of the user's, or ask them for a code.
+    """
+    import boto3  # noqa: PLC0415 - slow to import, and not every command needs it
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    if settings.source.kind != "generated" or os.environ.get("SOURCE"):
+        return None
+    whose = None
+    with suppress(BotoCoreError, OSError, ValueError):  # a file that cannot be read is not used either
+        session = boto3.Session()._session
+        provider = session.get_component("credential_provider").get_provider("iam-role")
+        if _CREDENTIALS & set(session.get_scoped_config()):
+            whose = f"the AWS profile {session.profile or 'default'}"
+        elif any(os.environ.get(name) for name in _ROLES) or provider.load():
+            whose = "this machine's role"
+    return f"the credentials of {whose} are there and not used: SOURCE=s3 uses them" if whose else None
 
 
 def find_source(settings: Settings) -> Source:
     """Find the store to read from.
 
     Raises:
-        SettingsError: production mode, and neither credentials nor an endpoint are set.
+        SettingsError: the source is S3, and neither credentials nor an endpoint are set.
         ServiceError: the embedded server is to be used, and is not running, or another program has its port.
     """
     require_source(settings)
-    if is_configured():
-        return Source("configured")
-    source = Source("embedded", _embedded_arguments(settings.embedded_dir / "services.json"))
+    if settings.source.kind == "s3":
+        return Source("s3", settings.source.requester_pays)
+    arguments = _find_arguments(settings.embedded_dir / "services.json")
+    source = Source("generated", client_arguments=arguments)
     _require_embedded(source)
     return source
 
@@ -60,12 +105,12 @@ def require_source(settings: Settings) -> None:
     """Check that the run has a source, without asking any server.
 
     Raises:
-        SettingsError: production mode, and neither credentials nor an endpoint are set.
+        SettingsError: the source is S3, and neither credentials nor an endpoint are set.
     """
-    if settings.mode == "production" and not is_configured():
+    if settings.source.kind == "s3" and not _is_configured():
         raise SettingsError(
-            "production mode needs an S3 source: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE),"
-            " and AWS_ENDPOINT_URL for a store other than AWS"
+            f"{settings.archive_uri} ({settings.source.reason}) needs an S3 store: set AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), and AWS_ENDPOINT_URL for a store other than AWS"
         )
 
 
@@ -80,12 +125,58 @@ def open_client(source: Source, config: Config | None = None) -> S3Client:
     from botocore import UNSIGNED  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    session = boto3.Session()
-    arguments = {"region_name": session.region_name or "us-east-1", **source.client_arguments}
     config = config or Config()
-    if source.kind == "configured" and session.get_credentials() is None:
-        config = config.merge(Config(signature_version=UNSIGNED))
-    return session.client("s3", config=config, **arguments)
+    if source.kind == "generated":
+        return open_embedded(source.client_arguments, config)
+    session = boto3.Session()
+    keys: dict[str, Any] = {}
+    if not _has_credentials(session):
+        config, keys = config.merge(Config(signature_version=UNSIGNED)), _NO_KEYS
+    client = session.client("s3", config=config, region_name=session.region_name or "us-east-1", **keys)
+    if source.requester_pays:
+        client.meta.events.register("provide-client-params.s3", cast(Any, _say_who_pays))
+    return client
+
+
+def open_embedded(arguments: Mapping[str, Any], config: Config) -> S3Client:
+    """Open a client of a server of this machine's own, whatever the environment and the home folder say.
+
+    Args:
+        arguments: the endpoint, the keys and the region.
+        config: time limits and retries.
+    """
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.session import get_session  # noqa: PLC0415
+
+    session = get_session()
+    store = session.get_component("config_store")
+    for name, (_, _, default, _) in session.session_var_map.items():
+        store.set_config_variable(name, os.devnull if name in ("config_file", "credentials_file") else default)
+    # A proxy is not asked for an address of this machine.
+    own = Config(proxies={}, s3={"addressing_style": "path", "us_east_1_regional_endpoint": "regional"})
+    return boto3.Session(botocore_session=session).client("s3", config=config.merge(own), **arguments)
+
+
+def _say_who_pays(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
+    return {**params, "RequestPayer": "requester"} if "RequestPayer" in model.input_shape.members else params
+
+
+def _is_configured() -> bool:
+    """Whether boto3's own chain finds credentials or an endpoint other than AWS."""
+    import boto3  # noqa: PLC0415
+
+    session = boto3.Session()
+    return _has_credentials(session) or _endpoint_is_configured(session)
+
+
+def _has_credentials(session: Session) -> bool:
+    from botocore.exceptions import ProxyConnectionError  # noqa: PLC0415
+
+    try:
+        return session.get_credentials() is not None
+    except ProxyConnectionError:  # asked for the role of this machine, of which a proxy knows nothing
+        return False
 
 
 def _require_embedded(source: Source) -> None:
@@ -108,23 +199,28 @@ def _require_embedded(source: Source) -> None:
         )
 
 
-def _endpoint_is_configured(session: Any) -> bool:
-    endpoint = session.client("s3", region_name=session.region_name or "us-east-1").meta.endpoint_url
-    host = urlsplit(endpoint).hostname or ""
+def _endpoint_is_configured(session: Session) -> bool:
+    client = session.client("s3", region_name=session.region_name or "us-east-1", **_NO_KEYS)
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
     return not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def _embedded_arguments(services: Path) -> dict[str, Any]:
+def embedded_arguments(entry: Mapping[str, str]) -> dict[str, str]:
+    """Give what `services.json` says of the embedded server as arguments of a client."""
+    return {
+        "endpoint_url": entry["endpoint_url"],
+        "aws_access_key_id": entry["access_key_id"],
+        "aws_secret_access_key": entry["secret_access_key"],
+        "region_name": entry["region"],
+    }
+
+
+def _find_arguments(services: Path) -> dict[str, Any]:
     try:
         declared = json.loads(services.read_text(encoding="utf-8"))["s3"]
         address = urlsplit(declared["endpoint_url"])
         # The file outlives a server that was killed or a machine that was restarted.
         socket.create_connection((address.hostname, address.port), timeout=5).close()
-        return {
-            "endpoint_url": declared["endpoint_url"],
-            "aws_access_key_id": declared["access_key_id"],
-            "aws_secret_access_key": declared["secret_access_key"],
-            "region_name": declared["region"],
-        }
+        return embedded_arguments(declared)
     except (OSError, KeyError, TypeError, ValueError):
         raise ServiceError("the embedded S3 server is not running: run make up") from None

@@ -13,7 +13,6 @@ from pipeline.cli import say, shown
 from pipeline.files import disk_errors, make_private_folder, open_private
 from pipeline.progress import duration, quantity
 from pipeline.settings import Settings
-from pipeline.source import is_configured
 from report.content import Findings, render
 from report.counts import Side, built_tables, count_files, read_counts
 from report.drawing import draw_sides
@@ -50,13 +49,12 @@ def _find(settings: Settings, num_rows: Mapping[Side, int], tell: Callable[[str]
     """Count and draw at once: the one keeps the server busy, the other this process."""
     with built_tables(settings, 2) as (counting, drawing), ThreadPoolExecutor(max_workers=2) as pool:
         files = pool.submit(count_files, counting)
-        is_generated = pool.submit(lambda: settings.mode == "development" and not is_configured())
         tell("labels, lists, groups and features")
         counts = read_counts(drawing, settings)
         tell("the structures of some impressions and groups")
         sides = draw_sides(drawing, settings, counts, num_rows)
         tell("every row of every table")
-        return Findings(counts, files.result(), sides, is_generated.result())
+        return Findings(counts, files.result(), sides, settings.source.kind == "generated")
 
 
 def _write(path: Path, content: bytes) -> None:

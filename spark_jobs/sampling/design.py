@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pipeline.errors import LoadError, UsageError
+from pipeline.settings import read_flag
 from spark_jobs.sampling import theory
 from spark_jobs.sampling.passes import Cell, CellTally, GroupCounts, Stratum, StratumRule
 from spark_jobs.sampling.scan import NO_SCENE, SEVERAL_SCENES
@@ -118,7 +119,7 @@ def read_design(parameters: Mapping[str, Any]) -> Design:
     Raises:
         UsageError: one of them makes no sense.
     """
-    clusters = _flag(parameters["clusters"])
+    clusters = read_flag("CLUSTERS", parameters["clusters"])
     rule = _strata(str(parameters["strata"]))
     allocation = str(parameters["allocation"])
     if allocation not in ALLOCATIONS:
@@ -132,10 +133,6 @@ def read_design(parameters: Mapping[str, Any]) -> Design:
         minimum=0 if clusters else _whole(parameters["minimum"], "MINIMUM", 2**31),
         clusters=clusters,
     )
-
-
-def _flag(value: Any) -> bool:
-    return value is True or str(value).lower() in ("1", "true", "yes")
 
 
 def _strata(text: str) -> StratumRule:

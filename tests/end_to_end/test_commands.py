@@ -145,7 +145,8 @@ def built(run: str, shell: Shell, project: Path) -> None:
 
 
 def test_make_run_takes_the_archive_to_tested_tables(run: str, project: Path) -> None:
-    assert "no S3 credentials found: using the embedded S3 server with generated data" in run
+    source = "s3://deepcvr-data/development/taobao_train.tar.gz (generated data, the default in development mode)"
+    assert run.startswith(f"extract train, development: {source}\n")
     assert not {"\x1b", "\r"} & set(run)  # neither colours nor bars in a log
     assert re.search(r"sample +42,300 rows +42,300 of the 42,300 lines of sample_skeleton_train\.csv", run)
     assert re.search(r"rejected records: 0\n +tests: [1-9]\d* passed, 0 warned, 0 failed\n", run)
@@ -310,9 +311,10 @@ def test_production_without_credentials_says_in_one_line_what_to_set(shell: Shel
     ended = shell("make --no-print-directory extract MODE=production", AWS_EC2_METADATA_DISABLED="true")
 
     assert ended.returncode == 2
-    assert ended.stdout == ""
+    (source,) = ended.stdout.splitlines()
+    assert source.endswith("s3://deepcvr-data/production/taobao_train.tar.gz (the default in production mode)")
     message, from_make = ended.stderr.splitlines()
-    assert message.startswith("error: production mode needs an S3 source: set AWS_ACCESS_KEY_ID")
+    assert "needs an S3 store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
     assert from_make.startswith("make: ***")
     assert from_make.endswith("Error 2")
 

@@ -97,14 +97,11 @@ def test_down_stops_both_and_says_so_once(settings: Settings) -> None:
         find_source(settings)
 
 
-def test_a_source_of_the_users_own_is_neither_started_nor_filled(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_of_the_users_own_is_neither_started_nor_filled(settings: Settings, root: Path) -> None:
     services.stop_services(settings, print)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    lines = run_up(settings)
+    theirs = replace(settings, source=load_settings(root=root, environ={"SOURCE": "s3"}).source)
+    lines = run_up(theirs)
     assert len(lines) == 1
     assert lines[0].startswith("MySQL: ")
-    with pytest.raises(UsageError, match="another S3 source"):
-        services.fill_bucket(settings, print, scale=0.0001, seed=1, force=True)
+    with pytest.raises(UsageError, match=r"the source is not the embedded server \(SOURCE is s3\)"):
+        services.fill_bucket(theirs, print, scale=0.0001, seed=1, force=True)

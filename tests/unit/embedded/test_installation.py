@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -150,3 +151,31 @@ def test_set_up_needs_nothing_but_the_standard_library() -> None:
     )  # fmt: skip
     loaded = {name.split(".")[0] for name in result.stdout.split()}
     assert loaded - set(sys.stdlib_module_names) - {"__main__", "__mp_main__"} <= {"embedded", "pipeline"}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["DATASET=tset", "MODE=prod", "FORCE=maybe", "SOURCE=here", "MYSQL_HOST=db", "AWS_PROFILE=x\n"],
+)
+def test_a_mistake_in_the_settings_is_told_before_anything_is_set_up(root: Path, tmp_path: Path, setting: str) -> None:
+    project = shutil.copytree(
+        root, tmp_path / "project", symlinks=True, ignore=shutil.ignore_patterns(".venv", ".emb*")
+    )
+    name, _, value = setting.partition("=")
+    # As on a machine whose Python has nothing but the standard library.
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+
+    ended = subprocess.run(
+        ["make", "--no-print-directory", "report", f"PYTHON={python}", *([setting] if name != "MYSQL_HOST" else [])],
+        cwd=project,
+        env=os.environ | {name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    message, from_make = ended.stderr.splitlines()
+    assert message.startswith(f"error: {name} ")
+    assert from_make.endswith("Error 2")
+    assert not any((project / folder).exists() for folder in (".venv", ".embedded"))

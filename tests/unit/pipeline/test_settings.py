@@ -3,13 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
 from jinja2 import Environment
 
 from pipeline.errors import SettingsError
-from pipeline.settings import MODES, load_settings
+from pipeline.settings import MODES, check_environment, load_settings
 
 Write = Callable[[dict[str, Any]], Path]
 
@@ -89,6 +90,16 @@ def test_a_servers_password_is_in_no_representation(root: Path) -> None:
         ({"MYSQL_HOST": "db"}, "MYSQL_HOST is set but MYSQL_USER is not"),
         ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PORT": "70000"}, "MYSQL_PORT is '70000'"),
         ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PORT": "x"}, "MYSQL_PORT is 'x'"),
+        ({"MYSQL_HOST": "db\n", "MYSQL_USER": "me"}, "MYSQL_HOST ends in a line break: set it without"),
+        ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PASSWORD": "x\n"}, "MYSQL_PASSWORD ends in a line break: set"),
+        ({"FORCE": "maybe"}, "FORCE is 'maybe', expected 1, 0, true, false, yes or no"),
+        ({"SOURCE": "S3"}, "SOURCE is 'S3', expected generated, s3 or s3://bucket/prefix"),
+        ({"SOURCE": "s3://ab"}, "SOURCE is 's3://ab', which is no address such as s3://bucket/prefix"),
+        ({"SOURCE": "s3://bucket/../x"}, "which is no address such as"),
+        ({"SOURCE": "s3://bucket/x?y"}, "which is no address such as"),
+        ({"SOURCE": "s3", "AWS_SESSION_TOKEN": "hush\n"}, "^AWS_SESSION_TOKEN ends in a line break: set it without$"),
+        ({"AWS_ACCESS_KEY_ID": "hu\u201csh"}, "^AWS_ACCESS_KEY_ID holds a blank, a control character or a letter beyo"),
+        ({"MODE": "production", "AWS_PROFILE": "x\x1b"}, "^AWS_PROFILE holds a blank, a control character or a lett"),
         (
             {"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_MODE": "on"},
             "MYSQL_SSL_MODE is 'on', expected disabled, preferred, required, verify_ca or verify_identity",
@@ -110,6 +121,63 @@ def test_a_setting_that_makes_no_sense_is_named(root: Path, environment: dict[st
     with pytest.raises(SettingsError, match=message) as caught:
         load_settings(root=root, environ=environment)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind", "reason"),
+    [
+        ({}, "generated", "the default in development mode"),
+        ({"MODE": "production"}, "s3", "the default in production mode"),
+        ({"SOURCE": "s3"}, "s3", "SOURCE is s3"),
+        ({"AWS_PROFILE": "mine"}, "s3", "AWS_PROFILE is set"),
+        ({"AWS_ACCESS_KEY_ID": "mine"}, "s3", "AWS_ACCESS_KEY_ID is set"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}, "s3", "AWS_ENDPOINT_URL is set"),
+        ({"AWS_PROFILE": "", "AWS_DEFAULT_REGION": "eu-west-1"}, "generated", "the default in development mode"),
+        ({"AWS_PROFILE": "mine", "SOURCE": "generated"}, "generated", "SOURCE is generated"),
+        ({"AWS_SESSION_TOKEN": "x\n"}, "generated", "the default in development mode"),
+        ({"MODE": "production", "SOURCE": "generated"}, "generated", "SOURCE is generated"),
+    ],
+)
+def test_a_source_is_a_wish_of_the_environment_or_the_default_of_the_mode(
+    root: Path, environment: dict[str, str], kind: str, reason: str
+) -> None:
+    source = load_settings(root=root, environ=environment).source
+
+    assert (source.kind, source.reason) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("source", "uri"),
+    [
+        ("s3://theirs/ali/ccp", "s3://theirs/ali/ccp/taobao_train.tar.gz"),
+        ("s3://theirs/ali/ccp/", "s3://theirs/ali/ccp/taobao_train.tar.gz"),
+        ("s3://theirs", "s3://theirs/taobao_train.tar.gz"),
+        ("s3://theirs/", "s3://theirs/taobao_train.tar.gz"),
+        ("s3://theirs/\u6570\u636e", "s3://theirs/%E6%95%B0%E6%8D%AE/taobao_train.tar.gz"),
+        ("s3://theirs/my data (2019)", "s3://theirs/my data (2019)/taobao_train.tar.gz"),
+    ],
+)
+def test_a_bucket_and_a_prefix_are_named_by_the_environment(root: Path, source: str, uri: str) -> None:
+    settings = load_settings(root=root, environ={"SOURCE": source})
+
+    assert settings.archive_uri == uri
+    assert f"s3://{settings.source.bucket}/{settings.archive_key}" == unquote(uri)
+
+
+def test_a_prefix_may_be_empty_and_a_bucket_ask_for_its_reader_to_pay(declared: dict[str, Any], write: Write) -> None:
+    declared["source"] = {"bucket": "theirs", "prefixes": {"development": ""}, "requester_pays": True}
+    settings = load_settings(root=write(declared), environ={})
+
+    assert settings.archive_uri == "s3://theirs/taobao_train.tar.gz"
+    assert settings.source.requester_pays
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [("1", True), ("true", True), ("Yes", True), ("0", False), ("FALSE", False), ("no", False), ("", False)],
+)
+def test_a_flag_is_one_of_six_words_or_not_set(root: Path, text: str, flag: bool) -> None:
+    assert load_settings(root=root, environ={"FORCE": text}).force is flag
 
 
 def test_a_data_set_is_added_by_an_edit_of_pipeline_yml(declared: dict[str, Any], write: Write) -> None:
@@ -149,6 +217,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             change("source.prefixes.development", 7),
             "pipeline.yml: source.prefixes.development is missing or not a text",
         ),
+        (change("source.requester_pays", "maybe"), "source.requester_pays is 'maybe', expected true or false"),
         (change("databases.development", "x`; drop database mysql"), "databases.development is 'x`; drop"),
         (change("databases.development", "{nothing}"), r"it may name \{mode\}, \{data_set\}"),
         (change("databases.development", "{mode.__class__}"), "databases.development is"),
@@ -187,6 +256,25 @@ def test_a_pipeline_yml_that_is_no_mapping_is_refused_in_one_line(tmp_path: Path
 def test_a_copy_without_pipeline_yml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"pipeline\.yml is missing"):
         load_settings(root=tmp_path, environ={})
+
+
+def test_the_names_of_data_sets_are_read_before_there_is_a_reader_of_yaml(
+    declared: dict[str, Any], write: Write, root: Path
+) -> None:
+    folders = [root, write(declared)]
+    for folder in folders:
+        check_environment({"DATASET": "test"}, folder)
+        with pytest.raises(SettingsError, match="DATASET is 'tset', expected train or test"):
+            check_environment({"DATASET": "tset"}, folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["data_sets: {a: {}}\n", "data_sets:\n    <<: *all\n", "data_sets: !!map\n  a: {}\n", "data_sets:\n  a: {}\n"],
+)
+def test_names_that_only_a_reader_of_yaml_can_tell_are_left_to_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pipeline.yml").write_text(text)
+    check_environment({"DATASET": "whatever"}, tmp_path)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -78,6 +78,10 @@ class TlsCredentials(MySQLCredentials):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)  # type: ignore[no-untyped-call]
+        if self.server and not self.username:
+            raise DbtRuntimeError("MYSQL_HOST is set but MYSQL_USER is not: set MYSQL_USER and MYSQL_PASSWORD")
+        if self.server and not 0 < int(self.port or 3306) < 65536:
+            raise DbtRuntimeError(f"MYSQL_PORT is {self.port}, expected a number from 1 to 65535")
         self.ssl_mode = (self.ssl_mode or ("verify_ca" if self.ssl_ca else "preferred")).lower()
         if self.ssl_mode not in MODES:
             raise DbtRuntimeError(f"ssl_mode is {self.ssl_mode}, expected {', '.join(MODES[:-1])} or {MODES[-1]}")
