@@ -29,9 +29,6 @@ _ENVIRONMENT = """\
 
 def main() -> int:
     """Set up what is missing; silent where nothing is. The exit code is 0, or 1 or 2 after an error."""
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
-        return 2
     from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
     from pipeline.cli import command_parser, run_command  # noqa: PLC0415
 
@@ -39,7 +36,10 @@ def main() -> int:
     parser.add_argument("--checks", action="store_true", help="also what only lint and the tests need")
     options = parser.parse_args()
     return run_command(
-        lambda: installation.install(for_checks=options.checks), verbose=options.verbose, is_private=False
+        lambda: installation.install(for_checks=options.checks),
+        verbose=options.verbose,
+        interrupted="what is set up stays; the same command goes on from there",
+        is_private=False,
     )
 
 
@@ -56,4 +56,9 @@ def _runs(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
+        sys.exit(2)
+    from pipeline.cli import run_main
+
+    run_main(main)
