@@ -38,8 +38,8 @@ run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m extract --check
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
-	@$(VENV)/dbt build --target $(DATASET)
-	@$(VENV)/dbt --quiet docs generate --target $(DATASET)
+	@$(VENV)/python -m pipeline.run_dbt build --target $(DATASET)
+	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
 	@$(VENV)/python -m pipeline.summary
 
 extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)
@@ -78,17 +78,18 @@ format: setup-checks ## put Python and SQL into the project's form
 	@$(VENV)/ruff format
 	@$(VENV)/sqlfluff fix --templater jinja dbt_project
 
-report: setup ## write a page about the built tables: labels, fields, groups, values, loads (DATASET=train|test)
+report: setup ## write a page about the built tables: labels, fields, groups, values, loads (DATASET MODE OUTPUT=file.html|folder)
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m report
 
-docs: setup ## build dbt's documentation and serve it until Ctrl-C
+docs: setup ## build dbt's documentation and serve it until Ctrl-C (DATASET PORT=8080)
+	@$(VENV)/python -m pipeline.docs --check
 	@$(VENV)/python -m embedded up
-	@$(VENV)/dbt --quiet docs generate --target $(DATASET)
-	@$(VENV)/dbt docs serve
+	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
+	@$(VENV)/python -m pipeline.docs
 
 erd: setup ## draw the four tables anew, after a change of their contracts
-	@$(VENV)/dbt --quiet parse
+	@$(VENV)/python -m pipeline.run_dbt --quiet parse
 	@$(VENV)/python -m pipeline.erd
 
 up: setup ## start the embedded services that the settings call for

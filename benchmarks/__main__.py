@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from embedded.programs import Kind
-from pipeline.cli import run_command
-from pipeline.errors import PipelineError, UsageError
+from pipeline.cli import command_parser, run_command, run_main
+from pipeline.errors import UsageError
 
 _SERVERS: dict[str, tuple[Kind, ...]] = {"mysql": ("mysql",), "mariadb": ("mariadb",), "both": ("mysql", "mariadb")}
 
@@ -21,9 +19,7 @@ times, rates and ratios beside the figures that the project wants to reach.
 
 It runs the project's own commands in a copy of the project, on MySQL and S3 servers of its own, all in
 .embedded/bench/work. Your servers, databases and data are not touched, and nothing is left at the end or after Ctrl-C.
-"""
 
-_EPILOG = """\
 stages:
   unpack                         the archive; ratio to Python's own tarfile
   explode to a null sink         the Spark job's explode after start-up, landing nothing; ratio to the published
@@ -40,21 +36,14 @@ stages:
 
 Results are also written to benchmarks/results/<scale>-<server>.json. Where that folder holds a run at a tenth of the
 scale, the growth of each stage is shown too.
+Exit code 0 means that all was measured, whether the figures were reached or not.
+"""
 
-examples:
+_EXAMPLES = """\
   python -m benchmarks                              0.1 % of train on MySQL: about two minutes
   SCALE=0.01 SERVER=both make bench                 1 % on MySQL and on MariaDB
   nice python -m benchmarks --scale 0.1             10 %: needs about 40 GB of disk
-
-exit codes: 0 measured, whether the figures were reached or not; 1 a stage failed; 2 a mistake in the call;
-130 interrupted
 """
-
-
-class RunInterruptedError(PipelineError):
-    """The run was ended from outside."""
-
-    exit_code = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,20 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return run_command(lambda: _measure(options), verbose=options.verbose)
+    return run_command(
+        lambda: _measure(options),
+        verbose=options.verbose,
+        interrupted="the servers of the run are being stopped, and its folder is removed",
+        grace_seconds=60,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("python -m benchmarks", _DESCRIPTION, examples=_EXAMPLES)
     parser.add_argument("--scale", metavar="SHARE", help="share of the full size of train (default: SCALE, or 0.001)")
     parser.add_argument("--server", metavar="NAME", help="mysql, mariadb or both (default: SERVER, or mysql)")
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     return parser
 
 
@@ -89,10 +76,7 @@ def _measure(options: argparse.Namespace) -> None:
     kinds = _kinds(options.server or os.environ.get("SERVER") or "mysql")
     from benchmarks.run import measure_all  # noqa: PLC0415 - a mistake in the call needs none of it
 
-    try:
-        measure_all(Path(__file__).resolve().parents[1], scale, kinds)
-    except KeyboardInterrupt:
-        raise RunInterruptedError("interrupted: the servers of the run are stopped and its folder is gone") from None
+    measure_all(Path(__file__).resolve().parents[1], scale, kinds)
 
 
 def _scale(text: str) -> float:
@@ -109,4 +93,4 @@ def _kinds(name: str) -> tuple[Kind, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

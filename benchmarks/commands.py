@@ -65,7 +65,7 @@ def _started(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        process_group=0,  # and no session: what leaves that is taken for a server, which outlives its command
     )
     try:
         yield process

@@ -5,10 +5,13 @@ The figures of docs/scale.md. Everything is on one machine, so that the tasks ta
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
+    from pipeline.cli import run_module
+
+    run_module("benchmarks.concurrency")
+
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +23,7 @@ from benchmarks.workspace import Workspace, mysql_server, workspace
 from embedded.mysql_server import find_mysql
 from embedded.programs import Kind
 from embedded.source_data.files import write_csvs
-from pipeline.cli import run_command, say
+from pipeline.cli import command_parser, run_command, say
 from pipeline.landed import MemberManifest, write_manifest
 from pipeline.mysql import connect
 from pipeline.registry import Asset, load_totals, open_registry, record_asset
@@ -97,7 +100,11 @@ def _cpu_seconds(pid: int) -> float:
 
 def main() -> int:
     """Run the command and give its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.concurrency", description=__doc__)
+    parser = command_parser(
+        "python -m benchmarks.concurrency",
+        str(__doc__),
+        examples="  python -m benchmarks.concurrency --scale 0.01\n",
+    )
     parser.add_argument("--scale", type=float, default=0.003, help="share of the full size (default: 0.003)")
     parser.add_argument("--server", choices=("mysql", "mariadb"), default="mysql")
     options = parser.parse_args()
@@ -108,8 +115,9 @@ def main() -> int:
             for row in measure(place, options.server, options.scale):
                 say(row)
 
-    return run_command(run, verbose=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_command(
+        run,
+        verbose=options.verbose,
+        interrupted="the server of the run is being stopped, and its folder is removed",
+        grace_seconds=60,
+    )

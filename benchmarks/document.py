@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
+    from pipeline.cli import run_module
+
+    run_module("benchmarks.document")
+
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -134,8 +138,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         draw(runs, PLOT)
         say(f"{len(runs)} runs written into {DOCUMENT.relative_to(_ROOT)} and {PLOT.relative_to(_ROOT)}")
 
-    return run_command(run, verbose=options.verbose)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_command(run, verbose=options.verbose, interrupted="the same command writes all of it again")

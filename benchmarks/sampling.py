@@ -7,8 +7,11 @@ sampling checks every feature structure of every line on the way. Figures of a b
 
 from __future__ import annotations
 
-import argparse
-import sys
+if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
+    from pipeline.cli import run_module
+
+    run_module("benchmarks.sampling")
+
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedded.source_data import write_csvs
-from pipeline.cli import run_command, say
+from pipeline.cli import command_parser, run_command, say
 from pipeline.settings import RECORD_KINDS, load_settings
 from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import Job, count_population, draw_pieces, make_plan, open_job
@@ -124,11 +127,10 @@ def report(speeds: Speeds) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and give the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sampling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_parser(
+        "python -m benchmarks.sampling", str(__doc__), examples="  python -m benchmarks.sampling --scale 0.1\n"
     )
     parser.add_argument("--scale", type=float, default=0.01, help="share of the full size of train (%(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(arguments)
 
     def run() -> None:
@@ -136,8 +138,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for line in report(measure(Path(folder), options.scale)):
                 say(line)
 
-    return run_command(run, verbose=options.verbose)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_command(run, verbose=options.verbose, interrupted="nothing of the run is kept")

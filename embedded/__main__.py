@@ -16,6 +16,7 @@ from pipeline.cli import (
     add_verbose,
     command_parser,
     run_command,
+    run_main,
     say,
 )
 
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    return run_command(lambda: _run(given), verbose="--verbose" in given)
+    named = next((word for word in given if word in _INTERRUPTED), "status")
+    return run_command(lambda: _run(given), verbose="--verbose" in given, interrupted=_INTERRUPTED[named])
 
 
 _DESCRIPTION = """\
@@ -58,6 +60,16 @@ _ENVIRONMENT = f"""\
 {DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}\
   AWS_*                                          an S3 store of yours, as boto3 finds it
 """
+
+# What Ctrl-C leaves, by command.
+_INTERRUPTED = {
+    "up": "what was started runs on, make down stops it; the same command does the rest",
+    "down": "the same command stops what still runs",
+    "sql": "no statement was run; the same command opens the client",
+    "status": "nothing was changed",
+    "generate": "an archive that was there stays; the same command begins again",
+    "fill": "each archive in the bucket is whole, a new one or the one that was there; the same command begins again",
+}
 
 
 def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
@@ -129,4 +141,4 @@ def _tell_status(settings: Settings, *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -26,6 +26,7 @@ from embedded.processes import folder_size, lock, private_folder, require_free_s
 from pipeline.activity import working
 from pipeline.cli import say
 from pipeline.errors import ServiceError, SettingsError
+from pipeline.interrupt import end_children
 
 # Not the environment's own Python, which make finds while the environment is active, and which may be removed here.
 _PYTHON = os.path.realpath(sys.executable)
@@ -281,6 +282,7 @@ def _run(
                 printed.append(line)
                 tell(line)
         except BaseException:
+            end_children(process.pid)
             process.kill()
             raise
         if process.wait() != 0:

@@ -31,9 +31,6 @@ _ENVIRONMENT = """\
 
 def main() -> int:
     """Set up what is missing; silent where nothing is. The exit code is 0, or 1 or 2 after an error."""
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
-        return 2
     from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
     from pipeline.cli import command_parser, run_command  # noqa: PLC0415
     from pipeline.settings import check_environment  # noqa: PLC0415
@@ -47,7 +44,8 @@ def main() -> int:
             check_environment(os.environ, Path(__file__).resolve().parents[1])
         installation.install(for_checks=options.checks)
 
-    return run_command(install, verbose=options.verbose, is_private=False)
+    interrupted = "what is set up stays; the same command goes on from there"
+    return run_command(install, verbose=options.verbose, interrupted=interrupted, is_private=False)
 
 
 def version_advice(version: "tuple[int, ...]") -> str:
@@ -63,4 +61,9 @@ def _runs(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
+        sys.exit(2)
+    from pipeline.cli import run_main
+
+    run_main(main)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from pipeline.cli import (
     DATA_SET_ENVIRONMENT,
@@ -16,8 +12,9 @@ from pipeline.cli import (
     add_data_set_options,
     command_parser,
     run_command,
+    run_main,
 )
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import UsageError
 
 _DESCRIPTION = """\
 Write the four tables of one data set as Parquet, in the form that models are trained on: one row per sample with its
@@ -47,12 +44,6 @@ _EXAMPLES = """\
 _ENVIRONMENT = "  OUTPUT                                         as the option\n"
 
 
-class ExportInterruptedError(PipelineError):
-    """The export was ended from outside."""
-
-    exit_code = 130
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command.
 
@@ -63,18 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    interrupts: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGINT, interrupt)
-    return run_command(lambda: _run(options, interrupts), verbose=options.verbose)
+    return run_command(
+        lambda: _run(options),
+        verbose=options.verbose,
+        interrupted="nothing was replaced; the same command begins again",
+    )
 
 
-def _run(options: argparse.Namespace, interrupts: Sequence[int]) -> None:
+def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
     from export.job import export  # noqa: PLC0415
     from pipeline.settings import load_settings  # noqa: PLC0415
@@ -84,14 +71,7 @@ def _run(options: argparse.Namespace, interrupts: Sequence[int]) -> None:
     folder = Path(output).absolute() if output else settings.export_folder
     if not folder.name:
         raise UsageError(f"OUTPUT is {output!r}: name a folder that is not there")
-    try:
-        export(settings, folder, options.connections)
-    except BaseException as error:
-        # Packages that are imported on the way make something else of it.
-        if interrupts or isinstance(error, KeyboardInterrupt):
-            message = "interrupted: nothing was replaced; the same command begins again"
-            raise ExportInterruptedError(message) from None
-        raise
+    export(settings, folder, options.connections)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,4 +91,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

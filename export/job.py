@@ -42,6 +42,7 @@ from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.errors import DatabaseError, UsageError
 from pipeline.files import disk_errors, hold_lock, make_private_folder, sync_folder, write_json
+from pipeline.interrupt import answer_with
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.settings import Settings
@@ -319,6 +320,7 @@ def _put_back(folder: Path) -> None:
 
 def _publish(unfinished: Path, folder: Path) -> None:
     """Give the export its name. Between the two renames there is none, which is not taken for a whole one."""
+    answer_with("the export is whole, or what was there before is put back by the same command")
     if folder.exists():
         folder.rename(_replaced(folder))
     unfinished.rename(folder)

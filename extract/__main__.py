@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import Never
 
-from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, run_command
+from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, run_command, run_main
 
 _DESCRIPTION = """\
 Bring one data set from its archive in S3 into the staging tables: download, unpack, explode.
@@ -40,21 +38,23 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), verbose=options.verbose)
+    return run_command(
+        lambda: _run(options),
+        verbose=options.verbose,
+        interrupted="run the same command again, it continues where this one stopped",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
     from extract import steps  # noqa: PLC0415
-    from extract.interrupt import answered_interrupts  # noqa: PLC0415
     from pipeline.settings import load_settings  # noqa: PLC0415
 
-    with answered_interrupts("run the same command again, it continues where this one stopped"):
-        settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
-        if options.check:
-            steps.check(settings, options.step)
-        else:
-            steps.run(settings, options.step)
+    settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
+    if options.check:
+        steps.check(settings, options.step)
+    else:
+        steps.run(settings, options.step)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,25 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         _DESCRIPTION,
         examples=_EXAMPLES,
         environment=_ENVIRONMENT,
-        exit_codes="0 done; 1 a step failed; 2 a mistake in the call or the settings; 130 or 143 interrupted",
     )
     add_run_options(parser)
     parser.add_argument("--step", metavar="NAME", help="run only this step")
     return parser
 
 
-def run_and_leave(arguments: list[str] | None = None) -> Never:
-    """Run the command and end the process; after a failure without waiting for what still runs in it.
-
-    Args:
-        arguments: as for `main`.
-    """
-    if (code := main(arguments)) == 0:
-        sys.exit()
-    from extract.interrupt import leave  # noqa: PLC0415 - --help needs none of it
-
-    leave(code)
-
-
 if __name__ == "__main__":
-    run_and_leave()
+    run_main(main)

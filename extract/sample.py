@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
-from pipeline.cli import add_run_options, command_parser, run_command
+from pipeline.cli import add_run_options, command_parser, run_command, run_main
 
 _DESCRIPTION = """\
 Draw a sample of a data set that stands for the whole of it: its archive is downloaded and unpacked, Spark counts and
@@ -58,23 +57,25 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), verbose=options.verbose)
+    return run_command(
+        lambda: _run(options),
+        verbose=options.verbose,
+        interrupted="run the same command again: the download continues, and the drawing begins again",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
     from extract import sample_steps  # noqa: PLC0415
-    from extract.interrupt import answered_interrupts  # noqa: PLC0415
     from pipeline.settings import SAMPLE_PARAMETERS, load_settings, read_flag  # noqa: PLC0415
 
-    with answered_interrupts("run the same command again: the download continues, and the drawing begins again"):
-        settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
-        given = {name: getattr(options, name) or os.environ.get(name.upper()) for name in SAMPLE_PARAMETERS}
-        parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
-        upload = options.upload or read_flag("UPLOAD", os.environ.get("UPLOAD"))
-        sample_steps.check(settings, parameters)
-        if not options.check:
-            sample_steps.run(settings, parameters, upload=upload)
+    settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
+    given = {name: getattr(options, name) or os.environ.get(name.upper()) for name in SAMPLE_PARAMETERS}
+    parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
+    upload = options.upload or read_flag("UPLOAD", os.environ.get("UPLOAD"))
+    sample_steps.check(settings, parameters)
+    if not options.check:
+        sample_steps.run(settings, parameters, upload=upload)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         _DESCRIPTION,
         examples=_EXAMPLES,
         environment=_ENVIRONMENT,
-        exit_codes="0 done; 1 failed; 2 a mistake in the call or the settings; 130 or 143 interrupted",
     )
     add_run_options(parser)
     parser.add_argument("--margin", help="the margin of error of each rate, see above")
@@ -100,4 +100,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Never
 
 from pipeline.activity import print_line
 from pipeline.errors import PipelineError
+from pipeline.interrupt import answer_with, answered_interrupts, is_interrupted, leave
 
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\
@@ -24,7 +27,8 @@ SERVER_ENVIRONMENT = """\
                                                  the MySQL server; the embedded one by default
   MYSQL_SSL_MODE, MYSQL_SSL_CA                   TLS to it, as to MySQL's own clients; preferred by default
 """
-EXIT_CODES = "0 done; 1 failed; 2 a mistake in the call or the settings; 130 interrupted"
+EXIT_CODES = "0 done; 1 failed; 2 a mistake in the call or the settings; 130 ended by Ctrl-C (SIGINT), 143 by SIGTERM"
+VERBOSE = "show where an error was raised"
 DATA_SET_ENVIRONMENT = """\
   DATASET                                        train (default) or test, or another that pipeline.yml has
   MODE or DEEPCVR_MODE                           development (default) or production
@@ -43,7 +47,7 @@ def shown(path: Path) -> str:
 
 
 def command_parser(
-    program: str, description: str, *, examples: str, environment: str = "", exit_codes: str = EXIT_CODES
+    program: str, description: str, *, examples: str, environment: str = "", verbose: str = VERBOSE
 ) -> argparse.ArgumentParser:
     """Make the parser of a command, whose `--help` teaches it, with the option `--verbose`.
 
@@ -52,22 +56,22 @@ def command_parser(
         description: what it does, in whole lines.
         examples: lines of calls, each with what it does.
         environment: lines of variables, each with what it says; none where the command heeds none.
-        exit_codes: what each of them means.
+        verbose: what that option shows.
     """
     settings = f"\nenvironment (an option goes before it):\n{environment}" if environment else ""
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
-        epilog=f"examples:\n{examples}{settings}\nexit codes: {exit_codes}",
+        epilog=f"examples:\n{examples}{settings}\nexit codes: {EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_verbose(parser)
+    add_verbose(parser, verbose)
     return parser
 
 
-def add_verbose(parser: argparse.ArgumentParser) -> None:
+def add_verbose(parser: argparse.ArgumentParser, shows: str = VERBOSE) -> None:
     """Give a command the option `--verbose`."""
-    parser.add_argument("--verbose", action="store_true", help="show where an error was raised")
+    parser.add_argument("--verbose", action="store_true", help=shows)
 
 
 def add_data_set_options(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +87,42 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
 
 
-def run_command(command: Callable[[], None], *, verbose: bool, is_private: bool = True) -> int:
+def run_main(main: Callable[[], int]) -> Never:
+    """Run the main function of a command, answering Ctrl-C and SIGTERM, and end the process with its exit code.
+
+    The process ends at once: Python itself would wait for every thread, and one that asks a network which is gone holds
+    it for minutes.
+
+    Args:
+        main: gives the exit code, or raises SystemExit with it as argparse does.
+    """
+    with answered_interrupts("nothing was begun"):
+        try:
+            code = main()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if not is_interrupted():
+            leave(code)
+    raise AssertionError("an interrupt ends the process")
+
+
+def run_module(name: str) -> Never:
+    """Run the function `main` of a module as `run_main` does, which answers while the module is imported too.
+
+    Args:
+        name: the module's.
+    """
+    run_main(lambda: int(importlib.import_module(name).main()))
+
+
+def run_command(
+    command: Callable[[], None],
+    *,
+    verbose: bool,
+    interrupted: str,
+    grace_seconds: float | None = None,
+    is_private: bool = True,
+) -> int:
     """Run a command and turn what it raises into one line and an exit code.
 
     What it writes, and what the programs that it starts write, is for its owner alone, whatever the umask says.
@@ -91,19 +130,22 @@ def run_command(command: Callable[[], None], *, verbose: bool, is_private: bool 
     Args:
         command: does the work; it reports through `say`.
         verbose: let the traceback through, after which the line still follows.
+        interrupted: the answer to Ctrl-C and SIGTERM: what is true then of the work, and how to continue.
+        grace_seconds: how long the work may take to put itself away after that; a few seconds by default.
         is_private: False for a command that makes what others may use too, such as a virtual environment.
 
     Returns:
-        0; 2 for a mistake in the call or the settings; 1 for a failed run; 130 after an interrupt.
+        0; 2 for a mistake in the call or the settings; 1 for a failed run.
+
+    Raises:
+        KeyboardInterrupt: as the command does after a signal. `run_main` ends the process.
     """
+    answer_with(interrupted, grace_seconds=grace_seconds)
     umask = os.umask(0o077)
     if not is_private:
         os.umask(umask)
     try:
         command()
-    except KeyboardInterrupt:
-        _tell("interrupted: the same command continues where this one stopped")
-        return 130
     except PipelineError as error:
         _tell(f"error: {error}", with_traceback=verbose)
         return error.exit_code

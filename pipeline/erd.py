@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from pipeline.cli import command_parser, run_command, say
+from pipeline.cli import command_parser, run_command, run_main, say
 from pipeline.errors import UsageError
 
 _FOREIGN_KEY = re.compile(r"(\w+) \((\w+)\)")
@@ -293,8 +292,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.output.write_text(draw(*read_manifest(manifest)), encoding="utf-8")
         say(f"{options.output} is drawn from {options.manifest}")
 
-    return run_command(make, verbose=options.verbose, is_private=False)
+    return run_command(
+        make, verbose=options.verbose, interrupted="the same command draws the picture anew", is_private=False
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
+    from pipeline.cli import run_module
+
+    run_module("pipeline.summary")
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,8 +114,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in summary(load_settings()):
             say(line)
 
-    return run_command(show, verbose=options.verbose)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_command(show, verbose=options.verbose, interrupted="nothing was changed; the same command counts again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pipeline.cli import (
     add_data_set_options,
     command_parser,
     run_command,
+    run_main,
 )
 
 IMPRESSIONS, GROUPS = 10_000, 500
@@ -31,8 +32,10 @@ _EXAMPLES = """\
   python -m report --dataset test                the test data set
   python -m report --output ~/ali-ccp.html       somewhere else than target/report/<database>.html
   python -m report --impressions 100000          finer coverage and values, for more time
-  make report DATASET=test                       the same by make
+  make report DATASET=test OUTPUT=pages          the same by make, as pages/<database>.html
 """
+
+_ENVIRONMENT = "  OUTPUT                                         as the option\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), verbose=options.verbose)
+    return run_command(
+        lambda: _run(options),
+        verbose=options.verbose,
+        interrupted="the page that was there stays; the same command begins again",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -54,7 +61,8 @@ def _run(options: argparse.Namespace) -> None:
     from report.report import write_report  # noqa: PLC0415
 
     settings = load_settings(mode=options.mode, data_set=options.dataset)
-    path = options.output or settings.root / "target" / "report" / f"{settings.database}.html"
+    output = Path(options.output or os.environ.get("OUTPUT") or settings.root / "target" / "report")
+    path = output if output.suffix in (".html", ".htm") else output / f"{settings.database}.html"
     write_report(settings, path, {"sample": options.impressions, "common": options.groups})
 
 
@@ -65,11 +73,12 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser(
-        "python -m report", _DESCRIPTION, examples=_EXAMPLES, environment=DATA_SET_ENVIRONMENT + SERVER_ENVIRONMENT
-    )
+    environment = DATA_SET_ENVIRONMENT + _ENVIRONMENT + SERVER_ENVIRONMENT
+    parser = command_parser("python -m report", _DESCRIPTION, examples=_EXAMPLES, environment=environment)
     add_data_set_options(parser)
-    parser.add_argument("--output", metavar="FILE", type=Path, help="where to write the page")
+    parser.add_argument(
+        "--output", metavar="PATH", help="where to write the page: a file that ends in .html, or else a folder"
+    )
     parser.add_argument(
         "--impressions",
         metavar="N",
@@ -88,4 +97,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.files import disk_errors, make_private_folder, open_private
+from pipeline.interrupt import answer_with
 from pipeline.progress import duration, quantity
 from pipeline.settings import Settings
 from report.content import Findings, render
@@ -63,4 +64,5 @@ def _write(path: Path, content: bytes) -> None:
         unfinished = path.with_name(path.name + ".tmp")
         with open_private(unfinished) as file:
             file.write(content)
+        answer_with("the page is the new one or the one that was there, and whole")
         unfinished.replace(path)

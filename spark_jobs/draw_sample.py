@@ -6,7 +6,6 @@ and the folder of the sample under the same paths as the driver. No database is 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -21,10 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
+    from pipeline.cli import run_module
+
+    run_module("spark_jobs.draw_sample")
+
 import numpy as np
 
 from pipeline.background import beside
-from pipeline.cli import run_command, say, shown
+from pipeline.cli import command_parser, run_command, say, shown
 from pipeline.errors import LoadError
 from pipeline.files import (
     disk_errors,
@@ -557,18 +561,18 @@ def _progress(context: SparkContext, label: str, parts: Sequence[Range]) -> Abst
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job from the command line and give its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="draw_sample.py",
-        description="Draw a sample from a data set that `make sample` has landed. `python -m extract.sample --help`"
-        " explains the options.",
-        epilog="Example: spark-submit --master 'local[4]' spark_jobs/draw_sample.py --dataset test --margin 10%%",
+    parser = command_parser(
+        "draw_sample.py",
+        "Draw a sample from a data set that `make sample` has landed. `python -m extract.sample --help` explains the\n"
+        "options.",
+        examples="  spark-submit --master 'local[4]' spark_jobs/draw_sample.py --dataset test --margin 10%\n",
+        verbose="show Spark's own output, and tracebacks",
     )
     parser.add_argument("--dataset", help="train or test (default: DATASET, or train)")
     parser.add_argument("--mode", help="development or production (default: DEEPCVR_MODE, MODE, or development)")
     for name in SAMPLE_PARAMETERS:
         parser.add_argument(f"--{name}", help=f"default: {name.upper()}, or sample.{name} of pipeline.yml")
     parser.add_argument("--force", action="store_true", help="draw again even if the same sample is there")
-    parser.add_argument("--verbose", action="store_true", help="show Spark's own output, and tracebacks")
     options = parser.parse_args(arguments)
 
     def run() -> None:
@@ -577,8 +581,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
         say(run_step(settings, parameters, verbose=options.verbose).result)
 
-    return run_command(run, verbose=options.verbose)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_command(run, verbose=options.verbose, interrupted="run the same command again, the drawing begins again")

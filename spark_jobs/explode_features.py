@@ -7,7 +7,6 @@ server. Running the job again does what is left to do: nothing, after a complete
 
 from __future__ import annotations
 
-import argparse
 import sys
 import threading
 import time
@@ -21,9 +20,14 @@ from typing import Any, TypeAlias
 if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
+    from pipeline.cli import run_module
+
+    run_module("spark_jobs.explode_features")
+
 
 from pipeline.background import beside
-from pipeline.cli import run_command, say
+from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import DatabaseError, LoadError
 from pipeline.landed import MemberManifest, read_manifest
 from pipeline.mysql import MysqlConnection, explained
@@ -258,16 +262,16 @@ def _counts(totals: LoadTotals) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job from the command line and give its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="explode_features.py",
-        description="Explode the feature lists of a data set that `make extract` has unpacked into the staging tables.",
-        epilog="Example: spark-submit --master 'local[4]' spark_jobs/explode_features.py --dataset test",
+    parser = command_parser(
+        "explode_features.py",
+        "Explode the feature lists of a data set that `make extract` has unpacked into the staging tables.",
+        examples="  spark-submit --master 'local[4]' spark_jobs/explode_features.py --dataset test\n",
+        verbose="show Spark's own output, and tracebacks",
     )
     parser.add_argument("--dataset", help="train or test (default: DATASET, or train)")
     parser.add_argument("--mode", help="development or production (default: DEEPCVR_MODE, MODE, or development)")
     parser.add_argument("--partition-size", help="how much of a file one task lands (default: 8 MiB)")
     parser.add_argument("--force", action="store_true", help="load again even if the same files are in staging")
-    parser.add_argument("--verbose", action="store_true", help="show Spark's own output, and tracebacks")
     options = parser.parse_args(arguments)
 
     def explode() -> None:
@@ -276,8 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = {"partition_size": options.partition_size} if options.partition_size else {}
         say(run_step(settings, {**declared, **given}, verbose=options.verbose).result)
 
-    return run_command(explode, verbose=options.verbose)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_command(
+        explode,
+        verbose=options.verbose,
+        interrupted="run the same command again, it continues where this one stopped",
+    )

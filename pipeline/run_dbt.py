@@ -1,0 +1,43 @@
+"""`python -m pipeline.run_dbt`: dbt as make calls it, which Ctrl-C and SIGTERM end in one line as any other command.
+
+Arguments, output and exit codes are dbt's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pipeline.cli import run_command, run_main
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run dbt.
+
+    Args:
+        arguments: dbt's command line; the process's own by default.
+
+    Returns:
+        the exit code, where dbt does not end.
+
+    Raises:
+        SystemExit: dbt has ended, with its exit code.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # What a run that is stopped has replaced, the next one puts back: docs/decisions/dbt-publication.md.
+    interrupted = (
+        "the tables may be of two runs; the same command puts them right and begins again"
+        if {"build", "run"} & set(given)
+        else "the same command begins again"
+    )
+    return run_command(lambda: _run(given), verbose="--debug" in given, interrupted=interrupted, is_private=False)
+
+
+def _run(arguments: list[str]) -> None:
+    from dbt.cli.main import cli  # noqa: PLC0415 - it takes seconds, in which Ctrl-C is answered
+
+    cli(arguments, prog_name="dbt")
+
+
+if __name__ == "__main__":
+    run_main(main)
