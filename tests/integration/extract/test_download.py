@@ -206,7 +206,10 @@ def test_a_busy_server_is_asked_again(stored: Stored, path: Path, status: str, c
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        *((*refused, f"keeps answering {refused[0][:3]} {refused[1]}: run the same command") for refused in REFUSALS),
+        *(
+            (*refused, rf"keeps answering {refused[0][:3]} \({refused[1]}\): run the same command")
+            for refused in REFUSALS
+        ),
         ("400 Bad Request", "ExpiredToken", r"refuses the credentials \(ExpiredToken\): check AWS_ACCESS_KEY_ID"),
         ("403 Forbidden", "AccessDenied", r"does not let you read it \(AccessDenied\): check AWS_ACCESS_KEY_ID"),
     ],
@@ -237,7 +240,7 @@ def test_an_object_that_is_removed_while_it_is_downloaded_ends_in_one_line_and_c
     stored.put(CONTENT)
     with proxy_to(stored.server.endpoint_url) as proxy:
         proxy.spoil = spoil
-        with pytest.raises(SourceError, match="there is no such object"):
+        with pytest.raises(SourceError, match="has no such object"):
             fetch(stored, path, proxy.endpoint_url, connections=1)
     stored.put(CONTENT)
     assert_continues(stored, path)
@@ -598,7 +601,7 @@ def test_a_file_that_may_not_grow_so_large_ends_in_one_line(root: Path, stored: 
         ),
         ({"aws_access_key_id": "nobody"}, "refuses the credentials.*InvalidAccessKeyId"),
         ({"bucket": "no-such-bucket"}, "has no bucket no-such-bucket.*pipeline.yml"),
-        ({"key": "no-such-key"}, "there is no such object.*MODE, DATASET"),
+        ({"key": "no-such-key"}, "has no such object.*MODE, DATASET"),
         ({"endpoint_url": "closed"}, "does not answer.*AWS_ENDPOINT_URL"),
     ],
 )
