@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from pipeline.settings import MysqlSettings
 from tests.integration.dbt.project import DbtProject, create_project
 from tests.integration.dbt.staged_data import generate_load, stage
 from tests.ports import free_port
-from tests.processes import listeners
+from tests.processes import descendants, listeners
 
 DATABASE = "deepcvr_test"  # of no other test
 EXPORT = "interrupted: nothing was replaced; the same command begins again"
@@ -123,7 +124,7 @@ def built(mariadb_by_tcp: MysqlSettings, root: Path, tmp_path_factory: pytest.Te
             cursor.execute(f"drop database `{name}`")
 
 
-MOMENTS = [6, pytest.param(40, marks=pytest.mark.soak)]
+MOMENTS = [5, pytest.param(40, marks=pytest.mark.soak)]
 
 
 @pytest.mark.parametrize("num_moments", MOMENTS)
@@ -189,6 +190,7 @@ def test_dbt_that_is_interrupted_while_it_starts_ends_in_one_line(built: DbtProj
     assert "Traceback" not in ended.output
 
 
+@pytest.mark.soak
 def test_dbt_has_its_own_arguments_exit_codes_and_words(built: DbtProject) -> None:
     arguments = ["--no-use-colors", "ls", "--profile", "no-such"]
     own = subprocess.run(
@@ -267,6 +269,45 @@ def test_a_port_that_is_none_is_a_mistake_in_the_settings(documented: Path, port
         ended = Command(["pipeline.docs", *arguments], documented, os.environ | {"PORT": port}).run()
         assert (ended.code, ended.output) == (2, "")
         assert ended.errors == f"error: PORT is {port!r}, expected a number from 1 to 65535\n"
+
+
+@pytest.mark.parametrize("program", ["venv", pytest.param("pip install", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
+    root: Path, tmp_path: Path, program: str, number: signal.Signals, code: int
+) -> None:
+    for name in ("embedded", "pipeline", "dbt_adapter"):
+        shutil.copytree(root / name, tmp_path / name)
+    for name in ("requirements.txt", "requirements-checks.txt"):
+        shutil.copy2(root / name, tmp_path / name)
+    (tmp_path / ".embedded").mkdir()
+    if (root / ".embedded" / "java").exists():
+        (tmp_path / ".embedded" / "java").symlink_to((root / ".embedded" / "java").resolve())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        environment = os.environ | {"MYSQL_HOST": "127.0.0.1", "PIP_INDEX_URL": index, "PYTHONUTF8": "1"}
+        process = Command(["embedded.setup"], tmp_path, environment).start()
+        while not (started := [pid for pid in descendants(process.pid) if program in words_of(pid)]):
+            assert process.poll() is None
+            time.sleep(0.005)
+        family = descendants(process.pid)
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)  # by itself it has to end the others
+        output, errors = process.communicate(timeout=30)
+    assert started
+    assert (process.returncode, output) == (code, "")
+    assert errors == "interrupted: what is set up stays; the same command goes on from there\n"
+    assert not [pid for pid in family if words_of(pid)]
+
+
+def words_of(pid: int) -> str:
+    """The command line of a process, empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 def test_servers_that_up_has_started_outlive_its_interrupt(root: Path) -> None:
