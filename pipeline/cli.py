@@ -8,12 +8,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Never
 
 from pipeline.activity import print_line
 from pipeline.errors import PipelineError
-from pipeline.interrupt import answer_with, answered_interrupts, is_interrupted, leave
+from pipeline.interrupt import answer_with, answered_interrupts, is_interrupted, leave, leave_interrupted
 
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\
@@ -96,14 +97,14 @@ def run_main(main: Callable[[], int]) -> Never:
     Args:
         main: gives the exit code, or raises SystemExit with it as argparse does.
     """
-    with answered_interrupts("nothing was begun"):
+    with suppress(KeyboardInterrupt), answered_interrupts("nothing was begun"):
         try:
             code = main()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         if not is_interrupted():
             leave(code)
-    raise AssertionError("an interrupt ends the process")
+    leave_interrupted()  # one that came between two steps of the above
 
 
 def run_module(name: str) -> Never:
@@ -119,7 +120,7 @@ def run_command(
     command: Callable[[], None],
     *,
     verbose: bool,
-    interrupted: str,
+    interrupted: str = "run the same command again",
     grace_seconds: float | None = None,
     is_private: bool = True,
 ) -> int:

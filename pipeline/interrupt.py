@@ -72,14 +72,14 @@ def answered_interrupts(line: str) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     answered, ended = threading.Event(), threading.Event()
+    watcher = threading.Thread(target=_watch, args=(reader, answered, ended), daemon=True)
+    watcher.start()
+    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     interrupt, interrupt_again = _interrupt_once(answered)
+    previous_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
     previous = {
         number: signal.signal(number, interrupt) for number in (*_SIGNALS, signal.SIGALRM) if _is_heeded(number)
     }
-    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    previous_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
-    watcher = threading.Thread(target=_watch, args=(reader, answered, ended), daemon=True)
-    watcher.start()
     is_stray = False
     try:
         try:
@@ -94,7 +94,7 @@ def answered_interrupts(line: str) -> Iterator[None]:
                 signal.signal(number, _leave_to_the_watcher)
             if not answered.wait(_SECONDS_TO_ANSWER):
                 _tell()
-            leave(128 + (_received[0] if _received else signal.SIGINT))
+            leave_interrupted()
     finally:
         signal.set_wakeup_fd(previous_wakeup)
         for number, handler in previous.items():
@@ -167,7 +167,7 @@ def _watch(reader: int, answered: threading.Event, ended: threading.Event) -> No
         if not numbers or time.monotonic() - answered_at < _SECONDS_OF_ONE_SIGNAL:
             continue
         if _received:
-            leave(128 + _received[0])
+            leave_interrupted()
         _received.append(numbers[0])
         answered_at = time.monotonic()
         threading.Thread(target=_end_later, args=(ended,), daemon=True).start()
@@ -187,7 +187,12 @@ def _tell() -> None:
 
 def _end_later(ended: threading.Event) -> None:
     if not ended.wait(_grace_seconds):
-        leave(128 + _received[0])
+        leave_interrupted()
+
+
+def leave_interrupted() -> Never:
+    """End the process now, with the exit code of the signal that has come."""
+    leave(128 + (_received[0] if _received else signal.SIGINT))
 
 
 def leave(code: int) -> Never:

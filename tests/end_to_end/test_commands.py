@@ -347,6 +347,26 @@ def test_the_documentation_is_served_with_its_lineage(shell: Shell) -> None:
     assert "model.deepcvr.stg_sample_feature" in lineage["model.deepcvr.sample_feature"]
 
 
+def test_make_docs_serves_until_ctrl_c_and_a_port_that_is_taken_is_told_before_anything_is_done(
+    shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    log = tmp_path / "docs.log"
+    make = processes.start(["make", "docs", f"PORT={port}"], project, environment_of(project), log)
+    try:
+        assert b"<html" in fetch(f"http://127.0.0.1:{port}/", seconds=60)
+        second = shell(f"make --no-print-directory docs PORT={port}")
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr.startswith(f"error: cannot listen on port {port} of 127.0.0.1, another program has it: ")
+        assert len(second.stderr.splitlines()) == 2  # the other is make's
+    finally:
+        killed = processes.kill(make, signal.SIGINT, "all", log)
+    assert killed.left == []
+    told, *of_make = killed.errors.splitlines()
+    assert told == "interrupted: the documentation is served no longer; it stays in target"
+    assert all(line.startswith("make: ***") for line in of_make)
+
+
 def fetch(url: str, *, seconds: float) -> bytes:
     """Read a page of a server that may still be starting."""
     deadline = time.monotonic() + seconds

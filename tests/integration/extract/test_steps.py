@@ -192,11 +192,12 @@ def run_command(project: Path, environ: dict[str, str], *, root: Path) -> subpro
 import functools
 from pathlib import Path
 from extract import download
-from extract.__main__ import run_and_leave
+from extract.__main__ import main
+from pipeline.cli import run_main
 from pipeline import settings
 settings.load_settings = functools.partial(settings.load_settings, root=Path({str(project)!r}))
 download.SECONDS_BETWEEN_JOURNALS = 0.1
-run_and_leave([])
+run_main(lambda: main([]))
 """
     return subprocess.Popen(
         [sys.executable, "-c", program],
