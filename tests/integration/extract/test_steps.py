@@ -186,13 +186,15 @@ def test_a_second_run_of_the_same_data_set_refuses_while_the_first_goes_on(proje
             steps.run(other)
 
 
-def run_command(project: Path, environ: dict[str, str], *, root: Path) -> subprocess.Popen[str]:
-    """Start `python -m extract` on another folder than the project's own."""
+def run_command(
+    project: Path, environ: dict[str, str], *, root: Path, module: str = "extract.__main__"
+) -> subprocess.Popen[str]:
+    """Start `python -m extract`, or another command, on another folder than the project's own."""
     program = f"""
 import functools
 from pathlib import Path
 from extract import download
-from extract.__main__ import main
+from {module} import main
 from pipeline.cli import run_main
 from pipeline import settings
 settings.load_settings = functools.partial(settings.load_settings, root=Path({str(project)!r}))
@@ -254,8 +256,9 @@ def test_a_source_that_cannot_be_read_ends_the_command_in_one_line(
     assert not list((project / "data").rglob("*.part*"))
 
 
+@pytest.mark.parametrize("module", ["extract.__main__", "extract.sample"])
 def test_a_command_that_failed_does_not_wait_for_a_network_that_is_gone(
-    project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path
+    project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path, module: str
 ) -> None:
     """One connection is refused while the others are silent, which they may be for 30 s."""
     stored.put(archive_of(Entry(SKELETON, os.urandom(40 << 20)), Entry(COMMON, b"x\n")))
@@ -272,7 +275,7 @@ def test_a_command_that_failed_does_not_wait_for_a_network_that_is_gone(
 
     with proxy_to(stored.server.endpoint_url, spoil) as proxy:
         environ = {**environ_of(stored, proxy.endpoint_url), **environ_of_mysql(mariadb_by_tcp)}
-        with run_command(project, environ, root=root) as process:
+        with run_command(project, environ, root=root, module=module) as process:
             assert process.stderr
             assert "does not let you read it (AccessDenied)" in process.stderr.readline()
             said = time.monotonic()
