@@ -197,7 +197,7 @@ def group_field_rows(findings: Findings) -> list[FieldRow]:
             name.decode("ascii"),
             num_lines / source.num_eligible,
             sample.coverage[name] / sample.num_eligible,
-            theory.wilson_interval(
+            theory.proportion_interval(
                 sample.coverage[name], sample.num_eligible, findings.design.confidence, source.num_eligible
             )
             if is_random
@@ -262,7 +262,9 @@ def _estimated(findings: Findings, source: _Counts, sample: _Counts, effect: flo
         # A known share of the groups was drawn, whatever share of the samples these have.
         known, share = Fraction(base), Fraction(1)
     if effect:
-        interval = theory.wilson_interval(estimate * drawn_base, drawn_base, findings.design.confidence, known, effect)
+        interval = theory.proportion_interval(
+            estimate * drawn_base, drawn_base, findings.design.confidence, known, effect
+        )
         low, high = Fraction(interval.low), Fraction(interval.high)
     return float(estimate), Interval(float(low * share), float(high * share + 1 - share))
 

@@ -9,6 +9,8 @@ Sources, named where they are used:
                positive counts estimated from survey data, Survey Methodology 24 (1998)
     Rao        J. N. K. Rao and A. J. Scott, The analysis of categorical data from complex sample surveys,
                JASA 76 (1981)
+    Brown      L. D. Brown, T. T. Cai and A. DasGupta, Interval estimation for a binomial proportion,
+               Statistical Science 16 (2001)
     Wolter     K. M. Wolter, Introduction to Variance Estimation, 2nd edition, Springer 2007
 """
 
@@ -25,6 +27,8 @@ import numpy.typing as npt
 
 Shares = npt.NDArray[np.float64]
 
+# Below so many hits a sample is no good for a normal interval.
+_FEW = 4
 # A class of a goodness-of-fit test is pooled with its neighbour below this many expected (Cochran, 1954).
 SMALLEST_EXPECTED = 5.0
 
@@ -183,11 +187,9 @@ def wilson_interval(
             (Korn); where it is 0 the proportion does not vary, and the interval is that one point.
     """
     rate = float(hits / drawn)
-    if not design_effect or (population is not None and drawn >= population):
+    size = _effective_size(drawn, population, design_effect)
+    if size == math.inf:
         return Interval(rate, rate)
-    size = drawn / design_effect
-    if population is not None and population > 1:
-        size *= float((population - 1) / (population - drawn))
     z = z_value(confidence)
     shrunk = 1 + z**2 / size
     middle = (rate + z**2 / (2 * size)) / shrunk
@@ -196,6 +198,46 @@ def wilson_interval(
     low = 0.0 if hits <= 0 else middle - half
     high = 1.0 if rate >= 1 else middle + half
     return Interval(max(0.0, low), min(1.0, high))
+
+
+def proportion_interval(
+    hits: float | Fraction,
+    drawn: int,
+    confidence: float,
+    population: float | Fraction | None = None,
+    design_effect: float = 1.0,
+) -> Interval:
+    """Give Wilson's interval, wider where few of the drawn have the property, or few lack it.
+
+    Of a property so rare that a sample seldom has it, Wilson's lower end is above the truth whenever it does. For fewer
+    than four it is the one-sided limit of a Poisson count, where that is lower (Brown 4.1.1), by Wilson and Hilferty's
+    approximation.
+
+    Args:
+        hits: as of `wilson_interval`, and so are the others.
+        drawn: likewise.
+        confidence: likewise.
+        population: likewise.
+        design_effect: likewise.
+    """
+    interval = wilson_interval(hits, drawn, confidence, population, design_effect)
+    size = _effective_size(drawn, population, design_effect)
+    rate, z = float(hits / drawn), NormalDist().inv_cdf(confidence)
+
+    def least(share: float) -> float:
+        number = share * size
+        few = 0 < number < _FEW
+        return share * max(0.0, 1 - 1 / (9 * number) - z / (3 * math.sqrt(number))) ** 3 if few else 1.0
+
+    return Interval(min(interval.low, least(rate)), max(interval.high, 1 - least(1 - rate)))
+
+
+def _effective_size(drawn: int, population: float | Fraction | None, design_effect: float) -> float:
+    """Give how many, drawn at random from an endless population, tell as much."""
+    if not design_effect or (population is not None and drawn >= population):
+        return math.inf
+    size = drawn / design_effect
+    return size * float((population - 1) / (population - drawn)) if population is not None and population > 1 else size
 
 
 def stratified_design_effect(
