@@ -51,6 +51,7 @@ from spark_jobs.sampling.archive import Member, Piece, compressor, write_archive
 from spark_jobs.sampling.design import Design, Plan, plan_clusters, plan_sample, read_design, strata_of
 from spark_jobs.sampling.findings import (
     Findings,
+    StratumRow,
     fits,
     printed_table,
     rate_rows,
@@ -65,7 +66,6 @@ from spark_jobs.sampling.passes import (
     Range,
     SampleTally,
     Stratum,
-    StratumRule,
     count_clusters,
     count_groups,
     count_samples,
@@ -79,8 +79,8 @@ from spark_jobs.sampling.scan import scan
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-# Raised when the same source and parameters would give another sample.
-FORMAT = 1
+# Raised when the same source and parameters would give another sample, or another account of it.
+FORMAT = 2
 
 # A task's share of a file: small enough that all cores have work, large enough that what comes back stays small.
 LARGEST_RANGE = 64 << 20
@@ -88,6 +88,8 @@ SMALLEST_RANGE = 1 << 20
 _RANGES_PER_CORE = 4
 
 _SECONDS_BETWEEN_POLLS = 0.5
+# Random groups of the drawn groups, whose variation tells what a sample of groups varies by.
+_NUM_REPLICATES = 100
 # Indexes of groups that are gathered before those that stand twice are dropped.
 _MOST_UNSORTED = 1 << 20
 
@@ -335,9 +337,11 @@ class _Indexes:
 class _Written:
     """What goes into the archive, counted and checked as it goes."""
 
-    def __init__(self, settings: Settings, rule: StratumRule, *, clusters: bool) -> None:
+    def __init__(self, settings: Settings, design: Design) -> None:
         self._kinds = {name: kind for kind, name in settings.data_set.members.items()}
-        self._rule, self._clusters = rule, clusters
+        self._rule, self._clusters = design.rule, design.clusters
+        self._key = make_key(design.seed, "replicates")
+        self.replicates = tuple(CellTally() for _ in range(_NUM_REPLICATES if design.clusters else 0))
         self.samples, self.common = SampleTally(), FileTally()
         self.drawn_groups = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, 4), np.int64))
         self.referred, self.groups = _Indexes(), _Indexes()
@@ -350,17 +354,15 @@ class _Written:
             self.common.see(found)
             self.groups.add(found.index)
             return
-        self.samples.file.see(found)
-        scenes = found.scene if found.scene is not None else np.full(len(found.label), -3)
-        cells, counts = np.unique(np.stack([found.label, scenes]), axis=1, return_counts=True)
-        for (label, scene), count in zip(cells.T.tolist(), counts.tolist(), strict=True):
-            cell = (label, scene if found.scene is not None else None)
-            self.samples.cells.setdefault(cell, CellTally()).count += count
+        self.samples.see(found, np.ones(len(found.index), np.bool_))
         self.referred.add(found.index)
         if self._clusters:
             index, place = np.unique(found.index, return_inverse=True)
             labels = np.bincount(place * 4 + found.label, minlength=4 * len(index)).reshape(-1, 4)
             self.drawn_groups = merge_groups(self.drawn_groups, GroupCounts(index, labels))
+            replicate = ranks(found.index, self._key) % np.uint64(_NUM_REPLICATES)
+            for number in np.unique(replicate).tolist():
+                self.replicates[number].see(found, replicate == number)
 
 
 def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> Findings:
@@ -369,7 +371,7 @@ def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> 
     paths, design, population = sample_paths(settings), drawing.design, drawing.population
     total = sum(member.num_bytes for member in members)
     require_free_disk(paths.work, total, str(paths.archive))
-    written = _Written(settings, design.rule, clusters=design.clusters)
+    written = _Written(settings, design)
     archive, report = paths.work / "archive", paths.work / "report"
     with track("pack", total, "B") as progress:
 
@@ -389,6 +391,7 @@ def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> 
         sample_groups=written.common,
         num_sample_groups=len(written.groups.all()),
         drawn_groups=written.drawn_groups if design.clusters else None,
+        replicates=written.replicates,
     )
     _check(findings, written)
     manifest = {
@@ -471,6 +474,7 @@ def _described_source(settings: Settings, findings: Findings, source: SampleSour
 
 
 def _described_findings(findings: Findings) -> dict[str, Any]:
+    rows, strata = strata_rows(findings), {each.stratum for each in findings.plan.strata}
     return {
         "samples": {"source": findings.source.file.num_eligible, "sample": findings.sample.file.num_eligible},
         "common_feature_groups": {"source": findings.num_groups, "sample": findings.num_sample_groups},
@@ -488,24 +492,28 @@ def _described_findings(findings: Findings) -> dict[str, Any]:
             }
             for each, row in zip(findings.plan.targets, rate_rows(findings), strict=True)
         ],
-        "strata": [
-            {
-                "name": row.name,
-                "click_label": None if row.stratum[0] is None else row.stratum[0] >> 1,
-                "conversion_label": None if row.stratum[0] is None else row.stratum[0] & 1,
-                "scene": row.stratum[1],
-                "source": row.source,
-                "sample": row.sample,
-                "weight": row.weight,
-                "interval": [row.interval.low, row.interval.high],
-            }
-            for row in strata_rows(findings)
-        ],
+        "strata": [_described_row(row) for row in rows if row.stratum in strata],
+        # Of labels that do not make the strata.
+        "labels": [_described_row(row) for row in rows if row.stratum not in strata],
         "design_effect_of_weights": weighting_effect(findings),
         "goodness_of_fit": [
             {"of": name, "statistic": fit.statistic, "degrees": fit.degrees, "p_value": fit.p_value}
             for name, fit, _ in fits(findings)
         ],
+    }
+
+
+def _described_row(row: StratumRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "click_label": None if row.stratum[0] is None else row.stratum[0] >> 1,
+        "conversion_label": None if row.stratum[0] is None else row.stratum[0] & 1,
+        "scene": row.stratum[1],
+        "source": row.source,
+        "sample": row.sample,
+        "weight": row.weight,
+        "estimate": row.estimate,
+        "interval": [row.interval.low, row.interval.high],
     }
 
 

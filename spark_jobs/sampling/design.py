@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -31,6 +31,7 @@ _HITS: Mapping[Target, tuple[int, ...]] = {"ctr": (2, 3), "cvr": (3,), "ctcvr": 
 _BASE: Mapping[Target, tuple[int, ...]] = {"ctr": (0, 1, 2, 3), "cvr": (2, 3), "ctcvr": (0, 1, 2, 3)}
 
 LABEL_NAMES = ("no response", "conversion without click", "click-through", "click-through and conversion")
+LABELS = range(len(LABEL_NAMES))
 # In the order in which a person thinks of them.
 LABEL_ORDER = (0, 2, 3, 1)
 
@@ -192,7 +193,8 @@ class TargetSize:
         base: of how many.
         needed: how many of the base are to be drawn.
         total: how many samples that takes in all, on average.
-        design_effect: of drawing whole groups; 1 without.
+        design_effect: of the strata and their weights, or of drawing whole groups: the variance's ratio to that of a
+            sample at random with as many of the base.
     """
 
     target: Target
@@ -232,6 +234,7 @@ class Plan:
         population: how many samples there are to draw from.
         total: how many are drawn; of a sample of groups, about how many.
         strata: how many of each; none of a sample of groups.
+        label_effects: the design effect of the share of each label.
         groups: how many groups are drawn; None of a sample of single impressions.
     """
 
@@ -239,6 +242,7 @@ class Plan:
     population: int
     total: int
     strata: tuple[StratumSize, ...]
+    label_effects: tuple[float, ...]
     groups: int | None = None
 
 
@@ -253,7 +257,14 @@ def stratum_name(stratum: Stratum | Cell) -> str:
 
 def label_counts(cells: Mapping[Cell, CellTally]) -> list[int]:
     """Give how many samples each label has."""
-    return [sum(tally.count for (label, _), tally in cells.items() if label == each) for each in range(4)]
+    return [sum(tally.count for (label, _), tally in cells.items() if label == each) for each in LABELS]
+
+
+def labels_of_strata(strata: Iterable[Stratum], cells: Mapping[Cell, CellTally], rule: StratumRule) -> list[list[int]]:
+    """Give for each stratum how many samples each label has."""
+    return [
+        label_counts({cell: tally for cell, tally in cells.items() if rule.of(cell) == stratum}) for stratum in strata
+    ]
 
 
 def stratum_order(stratum: Stratum) -> tuple[int, int]:
@@ -273,10 +284,7 @@ def strata_of(cells: Mapping[Cell, CellTally], rule: StratumRule) -> dict[Stratu
         strata[stratum] = CellTally()
         for cell, tally in cells.items():
             if rule.of(cell) == stratum:
-                strata[stratum].count += tally.count
-                strata[stratum].sum_length += tally.sum_length
-                strata[stratum].sum_square += tally.sum_square
-                strata[stratum].histogram += tally.histogram
+                strata[stratum].add(tally)
     if len(strata) > MOST_STRATA:
         raise LoadError(f"field 301 makes {len(strata)} strata, more than {MOST_STRATA}: use STRATA=labels")
     return strata
@@ -302,13 +310,22 @@ def plan_sample(design: Design, cells: Mapping[Cell, CellTally]) -> Plan:
         if design.allocation == "neyman"
         else theory.proportional(sizes, total, design.minimum)
     )
+    planned = tuple(map(StratumSize, strata, sizes, drawn))
+    counts = labels_of_strata(strata, cells, design.rule)
+
+    def effect(rates: Sequence[tuple[int, int]]) -> float:
+        hits, bases = zip(*rates, strict=True)
+        return theory.stratified_design_effect(sizes, drawn, bases, hits)
+
     return Plan(
-        targets=targets,
+        targets=tuple(
+            replace(each, design_effect=effect([rate_counts(each.target, labels) for labels in counts]))
+            for each in targets
+        ),
         population=sum(sizes),
         total=sum(drawn),
-        strata=tuple(
-            StratumSize(stratum, size, number) for stratum, size, number in zip(strata, sizes, drawn, strict=True)
-        ),
+        strata=planned,
+        label_effects=tuple(effect([(labels[label], sum(labels)) for labels in counts]) for label in LABELS),
     )
 
 
@@ -339,7 +356,11 @@ def plan_clusters(design: Design, groups: GroupCounts) -> Plan:
             )
         )
     drawn = max(needed)
-    return Plan(tuple(targets), population, round(drawn * population / number), (), drawn)
+    effects = tuple(
+        theory.cluster_design_effect(theory.describe_clusters(groups.labels.sum(axis=1), groups.labels[:, label]))
+        for label in LABELS
+    )
+    return Plan(tuple(targets), population, round(drawn * population / number), (), effects, drawn)
 
 
 def clusters_of(target: Target, groups: GroupCounts) -> theory.Clusters:
