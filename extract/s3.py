@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -93,6 +94,7 @@ _LONG_WORD = re.compile(r"[^\s]{40,}")
 
 # Whose errors are never faults of ours.
 _LIBRARIES = {"boto3", "botocore", "http", "s3transfer", "ssl", "urllib3"}
+_OURS = {"embedded", "extract", "pipeline"}
 
 
 class ReplacedError(Exception):
@@ -299,13 +301,15 @@ def s3_errors(uri: str, endpoint: str = "the S3 server") -> Iterator[None]:
         uri: the object.
         endpoint: the server, as messages name it.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415
 
     try:
         yield
     except ClientError as error:
         raise _explain_answer(error, uri, endpoint) from error
     except BotoCoreError as error:
+        if type(error) is HTTPClientError:  # of an error that it has no name for
+            raise _explain_other(error, uri, endpoint) from None
         raise _explain_failure(error, uri, endpoint) from error
     except (ShortBodyError, OSError) as error:
         raise SourceError(f"{uri}: {endpoint} keeps breaking off ({error}): {_CONTINUE}") from error
@@ -318,12 +322,13 @@ def _explain_other(error: Exception, uri: str, endpoint: str) -> Exception:
 
     Its text is not shown, nor where it came from: it may be of the headers of a request, credentials among them.
     """
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
     if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
         return SettingsError("AWS_ENDPOINT_URL is not a URL such as https://s3.example.org:9000")
-    if not trace or str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _LIBRARIES:
+    names = (
+        str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    whose = [name for name in names if name in _LIBRARIES or name in _OURS]
+    if whose and whose[-1] in _OURS:
         return error
     return SettingsError(
         f"{uri}: no request can be made to {endpoint}, or its answer not read ({type(error).__name__}): check AWS_* in"
