@@ -59,13 +59,14 @@ from spark_jobs.sampling.findings import (
     weighting_effect,
 )
 from spark_jobs.sampling.passes import (
-    CellTally,
     Drawn,
     FileTally,
     GroupCounts,
     Range,
+    Replicates,
     SampleTally,
     Stratum,
+    StratumRule,
     count_clusters,
     count_groups,
     count_samples,
@@ -88,8 +89,6 @@ SMALLEST_RANGE = 1 << 20
 _RANGES_PER_CORE = 4
 
 _SECONDS_BETWEEN_POLLS = 0.5
-# Random groups of the drawn groups, whose variation tells what a sample of groups varies by.
-_NUM_REPLICATES = 100
 # Indexes of groups that are gathered before those that stand twice are dropped.
 _MOST_UNSORTED = 1 << 20
 
@@ -130,12 +129,14 @@ class Population:
     Attributes:
         groups: indexes of the common feature groups, sorted, each once.
         clusters: how many samples each group has; of a sample of groups only.
+        replicates: the samples by random groups of these; of a sample of groups only.
     """
 
     common: FileTally
     groups: Words
     samples: SampleTally
     clusters: GroupCounts | None
+    replicates: Replicates | None = None
 
 
 @dataclass(frozen=True)
@@ -258,10 +259,14 @@ def count_population(job: Job, design: Design) -> Population:
             samples.add(each)
         return Population(common, groups, samples, None)
     clusters = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, 4), np.int64))
-    for each, more in job.run("count samples", "sample", lambda part: count_clusters(part, shared(), rule)):
+    replicates, random_key = Replicates(), make_key(design.seed, "replicates")
+    for each, more, by_group in job.run(
+        "count samples", "sample", lambda part: count_clusters(part, random_key, shared(), rule)
+    ):
         samples.add(each)
         clusters = merge_groups(clusters, more)
-    return Population(common, groups, samples, clusters)
+        replicates.add(by_group)
+    return Population(common, groups, samples, clusters, replicates)
 
 
 def _key(design: Design) -> Key:
@@ -337,11 +342,9 @@ class _Indexes:
 class _Written:
     """What goes into the archive, counted and checked as it goes."""
 
-    def __init__(self, settings: Settings, design: Design) -> None:
+    def __init__(self, settings: Settings, rule: StratumRule, *, clusters: bool) -> None:
         self._kinds = {name: kind for kind, name in settings.data_set.members.items()}
-        self._rule, self._clusters = design.rule, design.clusters
-        self._key = make_key(design.seed, "replicates")
-        self.replicates = tuple(CellTally() for _ in range(_NUM_REPLICATES if design.clusters else 0))
+        self._rule, self._clusters = rule, clusters
         self.samples, self.common = SampleTally(), FileTally()
         self.drawn_groups = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, 4), np.int64))
         self.referred, self.groups = _Indexes(), _Indexes()
@@ -360,9 +363,6 @@ class _Written:
             index, place = np.unique(found.index, return_inverse=True)
             labels = np.bincount(place * 4 + found.label, minlength=4 * len(index)).reshape(-1, 4)
             self.drawn_groups = merge_groups(self.drawn_groups, GroupCounts(index, labels))
-            replicate = ranks(found.index, self._key) % np.uint64(_NUM_REPLICATES)
-            for number in np.unique(replicate).tolist():
-                self.replicates[number].see(found, replicate == number)
 
 
 def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> Findings:
@@ -371,7 +371,7 @@ def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> 
     paths, design, population = sample_paths(settings), drawing.design, drawing.population
     total = sum(member.num_bytes for member in members)
     require_free_disk(paths.work, total, str(paths.archive))
-    written = _Written(settings, design)
+    written = _Written(settings, design.rule, clusters=design.clusters)
     archive, report = paths.work / "archive", paths.work / "report"
     with track("pack", total, "B") as progress:
 
@@ -391,7 +391,7 @@ def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> 
         sample_groups=written.common,
         num_sample_groups=len(written.groups.all()),
         drawn_groups=written.drawn_groups if design.clusters else None,
-        replicates=written.replicates,
+        replicates=population.replicates,
     )
     _check(findings, written)
     manifest = {

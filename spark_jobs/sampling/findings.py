@@ -20,7 +20,7 @@ from spark_jobs.sampling.design import (
     strata_of,
     stratum_name,
 )
-from spark_jobs.sampling.passes import CellTally, FileTally, GroupCounts, SampleTally, Stratum
+from spark_jobs.sampling.passes import CellTally, FileTally, GroupCounts, Replicates, SampleTally, Stratum
 from spark_jobs.sampling.theory import Fit, Interval
 
 
@@ -37,7 +37,7 @@ class Findings:
         sample_groups: the common features that were drawn, likewise.
         num_sample_groups: how many groups these are.
         drawn_groups: how many samples of each label each drawn group has; of a sample of groups only.
-        replicates: what was drawn, by random groups of the drawn groups; of a sample of groups only.
+        replicates: the source by random groups of its groups; of a sample of groups only.
     """
 
     design: Design
@@ -50,7 +50,7 @@ class Findings:
     sample_groups: FileTally
     num_sample_groups: int
     drawn_groups: GroupCounts | None
-    replicates: tuple[CellTally, ...] = ()
+    replicates: Replicates | None = None
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ def weighting_effect(findings: Findings) -> float:
 
 def fits(findings: Findings) -> Iterator[tuple[str, Fit, str]]:
     """Give each test of goodness of fit: of what, its outcome, and a remark."""
-    source, sample, groups = findings.source, findings.sample, findings.drawn_groups
-    if groups is None:
+    source, sample, replicates = findings.source, findings.sample, findings.replicates
+    if replicates is None:
         labels = theory.goodness_of_fit(
             *([[row[label] for label in LABEL_ORDER] for row in _labels(findings, each)] for each in (sample, source))
         )
@@ -231,11 +231,12 @@ def fits(findings: Findings) -> Iterator[tuple[str, Fit, str]]:
             *([each.list_lengths for each in _tallies(findings, tally)] for tally in (sample, source))
         )
     else:
-        share = float(1 / _weights(findings)[0])
-        order = list(LABEL_ORDER)
-        labels = theory.cluster_fit(groups.labels[:, order], np.array(label_counts(source.cells))[order], share)
-        replicates = np.array([each.list_lengths for each in findings.replicates if each.count])
-        lengths = theory.cluster_fit(replicates, source.file.list_lengths, share)
+        share, order = float(1 / _weights(findings)[0]), list(LABEL_ORDER)
+        labels = theory.cluster_fit(np.array(label_counts(sample.cells))[order], replicates.labels[:, order], share)
+        known = sorted(replicates.list_lengths.items())
+        lengths = theory.cluster_fit(
+            [sample.file.list_lengths[length] for length, _ in known], np.transpose([each for _, each in known]), share
+        )
     yield "labels", labels, "held by the strata" if findings.design.rule.labels else "left to chance"
     yield "features of an impression", lengths, "left to chance"
 
@@ -294,15 +295,16 @@ def _weights(findings: Findings) -> list[Fraction]:
 
 
 def _field_effect(findings: Findings, name: bytes, source: _Counts) -> float:
-    if findings.drawn_groups is None:
+    if findings.replicates is None:
         strata = findings.plan.strata
         hits, bases = zip(*source, strict=True)
         return theory.stratified_design_effect(
             [each.size for each in strata], [each.drawn for each in strata], bases, hits
         )
-    # Random groups of what was drawn vary as the groups in them do (Wolter, chapter 2).
-    groups = [(each.count, each.coverage[name]) for each in findings.replicates if each.count]
-    return theory.cluster_design_effect(theory.describe_clusters(*np.array(groups).T))
+    # Random groups of clusters vary as the clusters in them do (Wolter, chapter 2).
+    return theory.cluster_design_effect(
+        theory.describe_clusters(findings.replicates.labels.sum(axis=1), findings.replicates.coverage[name])
+    )
 
 
 def _strata(findings: Findings) -> list[Stratum]:

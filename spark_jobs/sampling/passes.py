@@ -30,6 +30,8 @@ Cell = tuple[int, int | None]
 NUM_LABELS = 4
 # Longer lists are counted together.
 LONGEST_LIST = 4096
+# Random groups of the common feature groups: so many know a variance to 7 %, a standard error to half of that.
+NUM_REPLICATES = 400
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,47 @@ class SampleTally:
         return seen
 
 
+@dataclass
+class Replicates:
+    """Samples by random groups of their common feature groups: from these is known how much whole groups vary.
+
+    Attributes:
+        labels: how many samples each random group has of each label.
+        list_lengths: of each length, how many samples each random group has.
+        coverage: of each feature name, how many samples of each random group have it.
+    """
+
+    labels: Positions = field(default_factory=lambda: np.zeros((NUM_REPLICATES, NUM_LABELS), np.int64))
+    list_lengths: dict[int, Positions] = field(default_factory=dict)
+    coverage: dict[bytes, Positions] = field(default_factory=dict)
+
+    def add(self, other: Replicates) -> None:
+        """Add what was seen of another part."""
+        self.labels += other.labels
+        for length, numbers in other.list_lengths.items():
+            self.list_lengths[length] = self.list_lengths.get(length, 0) + numbers
+        for name, numbers in other.coverage.items():
+            self.coverage[name] = self.coverage.get(name, 0) + numbers
+
+    def see(self, found: Scan, eligible: Mask, key: Key) -> None:
+        """Add a block's eligible samples; the key assigns the groups."""
+        group = (ranks(found.index, key) % np.uint64(NUM_REPLICATES)).astype(np.int64)
+        lengths, place = np.unique(np.minimum(found.list_length[eligible], LONGEST_LIST), return_inverse=True)
+        columns = found.coverage_by_part(np.where(eligible, group, -1), NUM_REPLICATES).T
+        self.add(
+            Replicates(
+                _by_group(group[eligible], found.label[eligible], NUM_LABELS).T,
+                dict(zip(lengths.tolist(), _by_group(group[eligible], place, len(lengths)), strict=True)),
+                dict(zip(found.records.names, columns, strict=True)),
+            )
+        )
+
+
+def _by_group(group: Positions, column: Positions, num_columns: int) -> Positions:
+    counts = np.bincount(column * NUM_REPLICATES + group, minlength=NUM_REPLICATES * num_columns)
+    return counts.reshape(num_columns, NUM_REPLICATES)
+
+
 @dataclass(frozen=True)
 class GroupCounts:
     """Common feature groups, in the order of their indexes, and how many samples of each label they have."""
@@ -232,18 +275,28 @@ def count_samples(part: Range, key: Key, groups: Words, rule: StratumRule) -> Sa
     return tally
 
 
-def count_clusters(part: Range, groups: Words, rule: StratumRule) -> tuple[SampleTally, GroupCounts]:
-    """Count a range of the samples by cell and by common feature group."""
-    tally = SampleTally()
+def count_clusters(
+    part: Range, key: Key, groups: Words, rule: StratumRule
+) -> tuple[SampleTally, GroupCounts, Replicates]:
+    """Count a range of the samples by cell, by common feature group, and by random groups of these.
+
+    Args:
+        part: the range.
+        key: assigns the groups to the random groups.
+        groups: indexes of the common feature groups that are there, sorted.
+        rule: whether scenes are told apart.
+    """
+    tally, replicates = SampleTally(), Replicates()
     counts = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, NUM_LABELS), np.int64))
     for _, block in _blocks(part):
         found = scan(block, "sample", scenes=rule.scenes)
         eligible = is_member(found.index, groups)
         tally.see(found, eligible)
+        replicates.see(found, eligible, key)
         index, place = np.unique(found.index[eligible], return_inverse=True)
         labels = np.bincount(place * NUM_LABELS + found.label[eligible], minlength=NUM_LABELS * len(index))
         counts = merge_groups(counts, GroupCounts(index, labels.reshape(-1, NUM_LABELS)))
-    return tally, counts
+    return tally, counts, replicates
 
 
 def merge_groups(one: GroupCounts, other: GroupCounts) -> GroupCounts:

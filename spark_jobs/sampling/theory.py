@@ -319,24 +319,27 @@ def goodness_of_fit(observed: npt.ArrayLike, population: npt.ArrayLike, *, pool:
     return _corrected_fit((sizes / drawn) @ seen / sizes.sum(), known.sum(axis=0) / sizes.sum(), covariance)
 
 
-def cluster_fit(clusters: npt.NDArray[np.int64], population: npt.NDArray[np.int64], share: float) -> Fit:
+def cluster_fit(observed: npt.ArrayLike, groups: npt.ArrayLike, share: float) -> Fit:
     """Test whether the classes of a sample of whole clusters have the population's shares.
 
     Args:
-        clusters: a row for each cluster, or for each of some random groups of them: how many it has of each class.
-        population: how many there are of each class.
-        share: of the clusters of the population that was drawn.
+        observed: how many were drawn of each class.
+        groups: a row for each of some random groups of the population's clusters: how many it has of each class. They
+            vary as the clusters in them do (Wolter, chapter 2).
+        share: of the clusters that was drawn.
     """
-    total, classes = int(clusters.sum()), population > 0
-    if len(clusters) < 2 or not total:
+    seen, known = np.array(observed, np.float64)[None], np.array(groups, np.float64)
+    classes = known.any(axis=0)
+    if not seen.any() or not classes.any():
         return _NO_FIT
-    shares = population[classes] / population.sum()
-    pools = _pools(shares * total)
-    shares, pooled = _pooled(shares[None], pools)[0], _pooled(clusters[:, classes].astype(np.float64), pools)
-    estimate = pooled.sum(axis=0) / total
-    residual = pooled - pooled.sum(axis=1)[:, None] * estimate
-    covariance = (1 - share) * len(pooled) / (len(pooled) - 1) * residual.T @ residual / total**2
-    return _corrected_fit(estimate, shares, covariance)
+    seen, known = seen[:, classes], known[:, classes]
+    total, drawn = known.sum(), seen.sum()
+    pools = _pools(known.sum(axis=0) / total * drawn)
+    seen, known = _pooled(seen, pools), _pooled(known, pools)
+    shares = known.sum(axis=0) / total
+    residual = known - known.sum(axis=1)[:, None] * shares
+    covariance = (1 / share - 1) * len(known) / (len(known) - 1) * residual.T @ residual / total**2
+    return _corrected_fit(seen[0] / drawn, shares, covariance)
 
 
 _NO_FIT = Fit(0.0, 0, 1.0)

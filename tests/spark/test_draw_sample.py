@@ -247,17 +247,20 @@ def test_the_account_of_a_sample_says_what_each_impression_stands_for(
     assert [row["scene"] is None for row in told["strata"]] == [False] * len(told["strata"])
     assert sum(row["estimate"] for row in told["labels"]) == pytest.approx(1)
     assert {row["click_label"] for row in told["labels"]} == {0, 1}
-    # What was counted by stratum, or by random groups, is what was counted.
-    for tally, parts in (
-        (found.source.file, [*found.source.cells.values()]),
-        (found.sample.file, [*found.sample.cells.values()]),
-        (found.sample.file, [*found.replicates]),
-    ):
-        if parts:
-            assert sum(part.count for part in parts) == tally.num_eligible
-            assert sum((part.coverage for part in parts), Counter[bytes]()) == tally.coverage
-            assert np.array_equal(sum(part.list_lengths for part in parts), tally.list_lengths)
-    assert bool(found.replicates) == found.design.clusters
+    # What was counted by stratum, or by random groups of groups, is what was counted.
+    for tally in (found.source, found.sample):
+        parts = [*tally.cells.values()]
+        assert sum(part.count for part in parts) == tally.file.num_eligible
+        assert sum((part.coverage for part in parts), Counter[bytes]()) == tally.file.coverage
+        assert np.array_equal(sum(part.list_lengths for part in parts), tally.file.list_lengths)
+    if found.replicates is not None:
+        whole = found.source.file
+        assert {name: each.sum() for name, each in found.replicates.coverage.items()} == whole.coverage
+        assert {length: each.sum() for length, each in found.replicates.list_lengths.items()} == {
+            length: count for length, count in enumerate(whole.list_lengths.tolist()) if count
+        }
+        assert found.replicates.labels.sum() == whole.num_eligible
+        assert (found.replicates.labels.sum(axis=1) > 0).sum() > 50
     assert ("by stratum" in sample_paths(settings).report.read_text()) == (not found.design.clusters)
 
 
