@@ -7,8 +7,8 @@ sampling checks every feature structure of every line on the way. Figures of a b
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("benchmarks.sampling")
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("embedded.__main__")
+
 import argparse
 import json
 import sys
@@ -16,7 +21,6 @@ from pipeline.cli import (
     add_verbose,
     command_parser,
     run_command,
-    run_main,
     say,
 )
 
@@ -138,7 +142,3 @@ def _tell_status(settings: Settings, *, as_json: bool) -> None:
     say("")
     for line in status.lines_of(data, settings):
         say(line)
-
-
-if __name__ == "__main__":
-    run_main(main)

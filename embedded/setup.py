@@ -5,12 +5,18 @@ version is known to serve. Standard library only.
 """
 
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+
+if __name__ == "__main__" and OLDEST <= sys.version_info[:2] <= NEWEST:  # Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("embedded.setup")
+
+import shutil  # noqa: E402 - below what answers Ctrl-C
+import subprocess  # noqa: E402
 
 _DESCRIPTION = """\
 Provide what this machine lacks, without root: .venv with the packages of requirements.txt, and in .embedded Java and
@@ -61,9 +67,5 @@ def _runs(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
-        sys.exit(2)
-    from pipeline.cli import run_main
-
-    run_main(main)
+    sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
+    sys.exit(2)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Never
 
 from pipeline.activity import print_line
 from pipeline.errors import PipelineError
-from pipeline.interrupt import answer_with, answered_interrupts, is_interrupted, leave, leave_interrupted
+from pipeline.interrupt import answer_with
 
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\
@@ -86,34 +83,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_data_set_options(parser)
     parser.add_argument("--force", action="store_true", help="do everything again, whatever is there")
     parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
-
-
-def run_main(main: Callable[[], int]) -> Never:
-    """Run the main function of a command, answering Ctrl-C and SIGTERM, and end the process with its exit code.
-
-    The process ends at once: Python itself would wait for every thread, and one that asks a network which is gone holds
-    it for minutes.
-
-    Args:
-        main: gives the exit code, or raises SystemExit with it as argparse does.
-    """
-    with suppress(KeyboardInterrupt), answered_interrupts("nothing was begun"):
-        try:
-            code = main()
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        if not is_interrupted():
-            leave(code)
-    leave_interrupted()  # one that came between two steps of the above
-
-
-def run_module(name: str) -> Never:
-    """Run the function `main` of a module as `run_main` does, which answers while the module is imported too.
-
-    Args:
-        name: the module's.
-    """
-    run_main(lambda: int(importlib.import_module(name).main()))
 
 
 def run_command(

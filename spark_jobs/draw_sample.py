@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("spark_jobs.draw_sample")
 

@@ -195,7 +195,7 @@ import functools
 from pathlib import Path
 from extract import download
 from {module} import main
-from pipeline.cli import run_main
+from pipeline.interrupt import run_main
 from pipeline import settings
 settings.load_settings = functools.partial(settings.load_settings, root=Path({str(project)!r}))
 download.SECONDS_BETWEEN_JOURNALS = 0.1
