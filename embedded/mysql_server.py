@@ -340,7 +340,7 @@ def _require_matching_data(program: MysqlProgram, folder: Path) -> None:
     if not folder.exists():
         return
     marker = _read_marker(folder)
-    remedy = f"remove {folder} (its databases are lost; make run builds them again)"
+    remedy = f"remove {folder} (its databases are lost, until they are built again)"
     if marker is None:
         raise ServiceError(f"{folder} was not made by this project: move it elsewhere, or {remedy}")
     kind, version = marker

@@ -19,6 +19,7 @@ from embedded.source_data.facts import DATA_SETS
 from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
 from pipeline.activity import working
 from pipeline.cli import shown
+from pipeline.commands import SETUP
 from pipeline.errors import ServiceError, UsageError
 from pipeline.progress import duration, quantity, track
 from pipeline.settings import DataSet, Settings
@@ -165,7 +166,7 @@ def _start_mysql(base: Path, report: Report) -> None:
     if server is None:
         program = find_mysql_program(base)
         if program is None:
-            raise ServiceError("there is no MySQL server program: run make setup, or set MYSQL_HOST")
+            raise ServiceError(f"there is no MySQL server program: run {SETUP}, or set MYSQL_HOST")
         with working("start MySQL"):
             server = mysql_server.start_mysql(program, base)
     else:
