@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
-import yaml
-
 from pipeline.errors import SettingsError
 
 Mode = Literal["development", "production"]
@@ -234,7 +232,33 @@ def load_settings(
     )
 
 
+def read_flag(name: str, value: str | bool | None) -> bool:
+    """Read a flag; what is not set, or empty, is no.
+
+    Raises:
+        SettingsError: it is none of 1, 0, true, false, yes and no.
+    """
+    text = str(value or "no").strip().lower()
+    if text not in ("1", "true", "yes", "0", "false", "no"):
+        raise SettingsError(f"{name} is {value!r}, expected 1, 0, true, false, yes or no")
+    return text in ("1", "true", "yes")
+
+
+def names_of_data_sets(path: Path) -> list[str]:
+    """Read the names below data_sets as pipeline.yml is written; none where it is written in another way.
+
+    Before set-up there is no reader of YAML.
+    """
+    found = re.search(r"^data_sets:[ \t]*\n((?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)+)", path.read_text(encoding="utf-8"), re.M)
+    lines = [line for line in found[1].splitlines() if line.strip() and line.strip()[0] != "#"] if found else []
+    indent = min((len(line) - len(line.lstrip()) for line in lines), default=0)
+    names = [line.strip().rstrip(":") for line in lines if not line[indent:].startswith((" ", "\t"))]
+    return names if all(map(_DATA_SET_NAME.fullmatch, names)) else []
+
+
 def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml  # noqa: PLC0415 - what is checked before set-up goes without
+
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
