@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from isal import isal_zlib
 
 from pipeline.cli import say
+from pipeline.commands import make_command
 from pipeline.errors import ArchiveError, PipelineError
 from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
 from pipeline.landed import (
@@ -193,7 +194,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     archive = settings.archive_path
     landed = read_manifest(archive, ArchiveManifest)
     if landed is None:
-        raise ArchiveError(f"{archive} has not landed: run make extract, with all of its steps")
+        raise ArchiveError(f"{archive} has not landed: run {make_command('extract', settings)}, with all of its steps")
     paths = {settings.data_set.members[kind]: settings.member_path(kind) for kind in RECORD_KINDS}
     manifests = {} if settings.force else unpacked(paths, landed)
     skipped = len(manifests) == len(paths)
@@ -264,8 +265,8 @@ def _remedy(archive: Path, landed: ArchiveManifest) -> str:
         is_as_it_came = hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256
     if is_as_it_came:
         return (
-            f"it came so from {landed.uri}: put a good one there and run the same command again (make extract FORCE=1"
-            " downloads this one again)"
+            f"it came so from {landed.uri}: put a good one there and run the same command again (with FORCE=1"
+            " extract downloads this one again)"
         )
     with disk_errors(archive):
         manifest_path(archive).unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
     with s3_errors(target.archive_uri, endpoint_of(client)):
         if there is not None and SAMPLE_OF not in there["metadata"] and drawn_from == target.archive_uri:
             if there["etag"] != source["etag"]:
-                raise SourceError(f"{drawn_from} was replaced after the sample was drawn: run make sample again")
+                raise SourceError(f"{drawn_from} was replaced after the sample was drawn: run the same command again")
             drawn_from = _keep(client, target, there)
         metadata = {SAMPLE_OF: drawn_from, _SOURCE_ETAG: source["etag"], _SHA256: checksum}
         name = target.archive_key.removesuffix(".tar.gz")
@@ -152,7 +152,7 @@ def _keep(client: S3Client, target: Settings, there: Mapping[str, Any]) -> str:
     """
     landed = read_manifest(target.archive_path, ArchiveManifest)
     if landed is None or (landed.uri, landed.etag) != (target.archive_uri, there["etag"]):
-        raise SourceError(f"{target.archive_uri} is not what was drawn from: run make sample again")
+        raise SourceError(f"{target.archive_uri} is not what was drawn from: run the same command again")
     kept = full_settings(target)
     _put(client, target.archive_path, kept.archive_uri, {"Metadata": dict(there["metadata"])})
     say(f"  {target.archive_uri} is kept as {kept.archive_uri}, from which make sample draws from now on")

@@ -16,6 +16,7 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
+from pipeline.commands import UP
 from pipeline.errors import DatabaseError
 from pipeline.settings import MysqlSettings
 
@@ -76,7 +77,7 @@ _CANNOT_CONNECT = {2002, 2003, 2005}
 _ACCESS_DENIED = {1045, 1698}
 _TLS_FAILED = {2026}
 _CONNECTION_LOST = (1053, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031)
-_EMBEDDED_REFUSED = "the embedded MySQL server is not running: run make up"
+_EMBEDDED_REFUSED = f"the embedded MySQL server is not running: run {UP}"
 _ALLOW_LOAD_DATA = "let an administrator `set global local_infile = on`, and write it into the server's configuration"
 _AGAIN = "run the same command again, it continues where this one stopped"
 
