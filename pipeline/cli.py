@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.activity import print_line
 from pipeline.errors import PipelineError
-from pipeline.interrupt import answer_with
+from pipeline.interrupt import ANSWER, answer_with
 
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\
@@ -89,7 +89,7 @@ def run_command(
     command: Callable[[], None],
     *,
     verbose: bool,
-    interrupted: str = "run the same command again",
+    interrupted: str = ANSWER,
     grace_seconds: float | None = None,
     is_private: bool = True,
 ) -> int:

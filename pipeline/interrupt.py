@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Never
 
+# True of every command, until it has a better one.
+ANSWER = "run the same command again"
 # How long the work may take to put itself away after a signal.
 GRACE_SECONDS = 4.0
 # How long a child process has between SIGTERM and SIGKILL.
@@ -46,7 +48,7 @@ def run_main(main: Callable[[], int]) -> Never:
     Args:
         main: gives the exit code, or raises SystemExit with it as argparse does.
     """
-    with suppress(KeyboardInterrupt), answered_interrupts("nothing was begun"):
+    with suppress(KeyboardInterrupt), answered_interrupts(ANSWER):
         try:
             code = main()
         except SystemExit as error:

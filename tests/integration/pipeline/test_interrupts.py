@@ -28,6 +28,7 @@ from tests.ports import free_port
 from tests.processes import descendants, listeners
 
 DATABASE = "deepcvr_test"  # of no other test
+START = "interrupted: run the same command again"  # before the command knows what it is
 EXPORT = "interrupted: nothing was replaced; the same command begins again"
 EXPORTED = "interrupted: the export is whole, or what was there before is put back by the same command"
 REPORT = "interrupted: the page that was there stays; the same command begins again"
@@ -99,7 +100,7 @@ class Command:
             if ended.code != 0:  # the machine may have become quicker since
                 answered += 1
                 assert (ended.code, len(ended.lines)) == (130, 1), ended
-                assert ended.lines[0] in lines
+                assert ended.lines[0] in lines | {START}
             yield ended
         assert answered >= num_moments * 2 // 3
 
@@ -157,7 +158,7 @@ def test_a_report_that_is_interrupted_at_any_moment_says_so_and_the_page_is_whol
     assert command.run().code == 0
     before = page.stat()
     for ended in command.interrupt_at_moments(num_moments, {REPORT, REPORTED}):
-        if ended.code and REPORT in ended.lines:
+        if ended.code and REPORTED not in ended.lines:
             assert page.stat() == before
         before = page.stat()
     assert command.run().code == 0
@@ -213,9 +214,7 @@ def test_a_summary_that_is_interrupted_says_so(built: DbtProject, root: Path) ->
     command = Command(["pipeline.summary"], root, built.environment)
     command.run()
 
-    for ended in command.interrupt_at_moments(
-        3, {"interrupted: nothing was changed; the same command counts again", "interrupted: nothing was begun"}
-    ):
+    for ended in command.interrupt_at_moments(3, {"interrupted: nothing was changed; the same command counts again"}):
         assert ended.code in (0, 130)
 
 
