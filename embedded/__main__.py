@@ -67,7 +67,7 @@ _EXAMPLES = """\
 _ENVIRONMENT = f"""\
 {DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}\
   JSON=1, ALL=1                                  as the options of status and clean
-  AWS_*                                          an S3 store of yours, as boto3 finds it
+  SOURCE, AWS_*                                  as for python -m extract
 """
 
 # What Ctrl-C leaves, by command.
