@@ -31,13 +31,13 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-checks run extract export sample test check soak lint format report docs erd up down status sql bench clean
+.PHONY: help setup setup-checks docs-port run extract export sample test check soak lint format report docs erd up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## provide .venv, and Java and a MySQL server where the machine has none
-	@$(PYTHON) -m embedded.setup
+	@$(PYTHON) -m embedded.setup $(if $(filter sample,$(MAKECMDGOALS)),--sample)
 
 setup-checks:
 	@$(PYTHON) -m embedded.setup --checks
@@ -90,8 +90,10 @@ report: setup ## write a page about the built tables: labels, fields, groups, va
 	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m report
 
-docs: setup ## build dbt's documentation and serve it until Ctrl-C (DATASET PORT=8080)
-	@$(VENV)/python -m pipeline.docs --check
+docs-port:
+	@$(BARE) -m pipeline.docs --check
+
+docs: docs-port setup ## build dbt's documentation and serve it until Ctrl-C (DATASET PORT=8080)
 	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
 	@$(VENV)/python -m pipeline.docs

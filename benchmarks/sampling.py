@@ -25,7 +25,7 @@ from pipeline.settings import RECORD_KINDS, load_settings
 from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import Job, count_population, draw_pieces, make_plan, open_job
 from spark_jobs.partitions import read_range
-from spark_jobs.sampling.design import read_design
+from spark_jobs.sampling.parameters import read_design
 from spark_jobs.sampling.passes import Range
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ Run by the system's Python, of whatever version, so this file keeps to syntax th
 version is known to serve. Standard library only.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -43,11 +44,15 @@ def main() -> int:
 
     parser = command_parser("python3 -m embedded.setup", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
     parser.add_argument("--checks", action="store_true", help="also what only lint and the tests need")
+    parser.add_argument("--sample", action="store_true", help="check the settings of make sample too")
     options = parser.parse_args()
 
     def install() -> None:
         if not options.checks:
             check_environment(os.environ, Path(__file__).resolve().parents[1])
+        if options.sample:
+            # By its name, since it is of another layer.
+            importlib.import_module("spark_jobs.sampling.parameters").check_environment(os.environ)
         installation.install(for_checks=options.checks)
 
     interrupted = "what is set up stays; the same command goes on from there"

@@ -48,7 +48,7 @@ from spark_jobs.failures import explained_failure
 from spark_jobs.partitions import cut_ranges
 from spark_jobs.records import Words
 from spark_jobs.sampling.archive import Member, Piece, compressor, write_archive
-from spark_jobs.sampling.design import Design, Plan, plan_clusters, plan_sample, read_design, strata_of
+from spark_jobs.sampling.design import Plan, plan_clusters, plan_sample, strata_of
 from spark_jobs.sampling.findings import (
     Findings,
     StratumRow,
@@ -58,6 +58,7 @@ from spark_jobs.sampling.findings import (
     strata_rows,
     weighting_effect,
 )
+from spark_jobs.sampling.parameters import Design, StratumRule, read_design
 from spark_jobs.sampling.passes import (
     Drawn,
     FileTally,
@@ -66,7 +67,6 @@ from spark_jobs.sampling.passes import (
     Replicates,
     SampleTally,
     Stratum,
-    StratumRule,
     count_clusters,
     count_groups,
     count_samples,

@@ -11,8 +11,6 @@ import numpy as np
 from spark_jobs.sampling import theory
 from spark_jobs.sampling.design import (
     LABEL_ORDER,
-    TARGET_NAMES,
-    Design,
     Plan,
     label_counts,
     labels_of_strata,
@@ -20,6 +18,7 @@ from spark_jobs.sampling.design import (
     strata_of,
     stratum_name,
 )
+from spark_jobs.sampling.parameters import TARGET_NAMES, Design
 from spark_jobs.sampling.passes import CellTally, FileTally, GroupCounts, Replicates, SampleTally, Stratum
 from spark_jobs.sampling.theory import Fit, Interval
 

@@ -19,6 +19,7 @@ from pipeline.files import disk_errors
 from pipeline.settings import RecordKind
 from spark_jobs.partitions import read_range
 from spark_jobs.records import Positions, Words
+from spark_jobs.sampling.parameters import StratumRule
 from spark_jobs.sampling.ranks import NUM_BINS, Cut, Key, bins, ranks
 from spark_jobs.sampling.scan import Mask, Scan, read_indexes, scan
 
@@ -43,19 +44,6 @@ class Range:
     kind: RecordKind
     first_byte: int
     end_byte: int
-
-
-@dataclass(frozen=True)
-class StratumRule:
-    """What makes the strata: the labels, the scene, both, or nothing."""
-
-    labels: bool
-    scenes: bool
-
-    def of(self, cell: Cell) -> Stratum:
-        """Give the stratum that a cell belongs to."""
-        label, scene = cell
-        return (label if self.labels else None, scene if self.scenes else None)
 
 
 @dataclass

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from spark_jobs.sampling.design import Design, Plan, plan_clusters, plan_sample, read_design
+from spark_jobs.sampling.design import Plan, plan_clusters, plan_sample
 from spark_jobs.sampling.findings import Findings, field_rows, fits, group_field_rows, rate_rows, strata_rows
+from spark_jobs.sampling.parameters import Design, read_design
 from spark_jobs.sampling.passes import (
     LONGEST_LIST,
     NUM_REPLICATES,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spark_jobs.sampling.design import plan_clusters, plan_sample, read_design
+from spark_jobs.sampling.design import plan_clusters, plan_sample
 from spark_jobs.sampling.findings import (
     Findings,
     field_rows,
@@ -21,6 +21,7 @@ from spark_jobs.sampling.findings import (
     strata_rows,
     weighted_lengths,
 )
+from spark_jobs.sampling.parameters import read_design
 from spark_jobs.sampling.passes import Cell, CellTally, FileTally, GroupCounts, SampleTally
 from spark_jobs.sampling.theory import Interval
 
