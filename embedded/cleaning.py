@@ -9,11 +9,11 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from embedded import mysql_server, s3_server
-from embedded.processes import folder_size
 from embedded.running import Report, explained, stop_services
 from pipeline.commands import CLEAN_ALL
 from pipeline.errors import UsageError
@@ -50,7 +50,9 @@ def clean(root: Path, report: Report, *, everything: bool) -> None:
         UsageError: there is some of that, and it was not asked for; nothing is stopped or removed then.
         ServiceError: a process does not end, or something belongs to another user.
     """
-    if not everything and (dear := [f"{what} ({quantity(size, 'B')})" for what, size in _dear(root)]):
+    with explained(root):
+        dear = [] if everything else [f"{what} ({quantity(size, 'B')})" for what, size in _dear(root)]
+    if dear:
         raise UsageError(
             f"nothing is removed, for some of it may take hours to make again: {', '.join(dear)}: {CLEAN_ALL} removes"
             " that too"
@@ -59,7 +61,7 @@ def clean(root: Path, report: Report, *, everything: bool) -> None:
     sys.dont_write_bytecode = True
     with explained(root):
         removed = [name for name in AT_ROOT if _remove(root / name)]
-        removed += [str(path.relative_to(root)) for path in _made_anywhere(root) if _remove(path)]
+        removed += [str(path.relative_to(root)) for path in _found_anywhere(root) if _remove(path)]
     caches = sum(name.endswith("__pycache__") for name in removed)
     named = [name for name in removed if not name.endswith("__pycache__")]
     if removed:
@@ -77,18 +79,32 @@ def _dear(root: Path) -> Iterator[tuple[str, int]]:
     found += [(f"data/{path.name}", path, path.name == "development") for path in _entries(data)]
     found.append(("what the embedded S3 server holds", s3_server.data_folder(embedded), True))
     for what, path, is_cheap in found:
-        size = folder_size(path) if path.is_dir() else path.stat().st_size if path.is_file() else 0
+        size = _size(path)
         if size > (_LARGEST_MADE_IN_MINUTES if is_cheap else 0):
             yield what, size
+
+
+def _size(path: Path) -> int:
+    """Add up what files take on the disk; a run that came to nothing leaves hidden ones alone, such as its lock."""
+    total = 0
+    for each in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):  # a server removes files while we count
+            total += each.stat().st_blocks * 512 if each.is_file() and not each.name.startswith(".") else 0
+    return total
 
 
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _made_anywhere(root: Path) -> Iterator[Path]:
+def made_anywhere(name: str) -> bool:
+    """Whether a folder of this name is removed wherever it stands."""
+    return any(fnmatch(name, pattern) for pattern in ANYWHERE)
+
+
+def _found_anywhere(root: Path) -> Iterator[Path]:
     for folder, names, _ in os.walk(root):
-        made = [name for name in names if any(fnmatch(name, pattern) for pattern in ANYWHERE)]
+        made = [name for name in names if made_anywhere(name)]
         yield from (Path(folder, name) for name in made)
         names[:] = [name for name in names if name not in made and name != ".git"]
 
