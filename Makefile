@@ -21,15 +21,23 @@ export PYTHONUTF8 := 1
 
 VENV := .venv/bin
 
+# Whichever Python runs, for what needs no packages: .venv may be half made, or that of a Python that is gone.
+BARE = $$($(VENV)/python -c '' 2>/dev/null && echo $(VENV)/python || echo $(PYTHON))
+
+# What removes production data is said on make's line, and not by chance in a shell.
+ifneq ($(origin ALL),command line)
+unexport ALL
+endif
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-checks run extract export sample test check soak lint format report docs erd up down status sql bench clean
+.PHONY: help setup setup-checks docs-port run extract export sample test check soak lint format report docs erd up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## provide .venv, and Java and a MySQL server where the machine has none
-	@$(PYTHON) -m embedded.setup
+	@$(PYTHON) -m embedded.setup $(if $(filter sample,$(MAKECMDGOALS)),--sample)
 
 setup-checks:
 	@$(PYTHON) -m embedded.setup --checks
@@ -48,7 +56,7 @@ extract: setup ## download, unpack and explode into staging (DATASET=train|test 
 	@$(VENV)/python -m extract
 
 export: setup ## write the built tables as Parquet (DATASET MODE OUTPUT=folder)
-	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m export
 
 sample: setup ## draw a development sample (DATASET MARGIN=5% CONFIDENCE=95% SEED=1 UPLOAD=1 FORCE=1)
@@ -79,12 +87,14 @@ format: setup-checks ## put Python and SQL into the project's form
 	@$(VENV)/sqlfluff fix --templater jinja dbt_project
 
 report: setup ## write a page about the built tables: labels, fields, groups, values, loads (DATASET MODE OUTPUT=file.html|folder)
-	@$(VENV)/python -m embedded up
+	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m report
 
-docs: setup ## build dbt's documentation and serve it until Ctrl-C (DATASET PORT=8080)
-	@$(VENV)/python -m pipeline.docs --check
-	@$(VENV)/python -m embedded up
+docs-port:
+	@$(BARE) -m pipeline.docs --check
+
+docs: docs-port setup ## build dbt's documentation and serve it until Ctrl-C (DATASET PORT=8080)
+	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
 	@$(VENV)/python -m pipeline.docs
 
@@ -96,11 +106,10 @@ up: setup ## start the embedded services that the settings call for
 	@$(VENV)/python -m embedded up
 
 down: ## stop the embedded services
-	@if [ -x $(VENV)/python ]; then $(VENV)/python -m embedded down; fi
+	@$(BARE) -m embedded down
 
 status: ## what runs, and what is downloaded, staged, built and tested (JSON=1 for programs)
-	@if [ -x $(VENV)/python ]; then $(VENV)/python -m embedded status $(if $(JSON),--json); \
-	else echo "nothing is set up yet: make run does everything, make setup that alone"; fi
+	@$(BARE) -m embedded status
 
 sql: setup ## open mycli on the database of DATASET and MODE
 	@$(VENV)/python -m embedded sql
@@ -108,6 +117,5 @@ sql: setup ## open mycli on the database of DATASET and MODE
 bench: setup-checks ## measure every stage (SCALE=0.01)
 	@$(VENV)/python -m benchmarks
 
-clean: down ## stop the services and remove all that was made: databases, downloads, .venv
-	rm -rf .embedded .checks .venv data target logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## stop the services and remove all that was made: databases, downloads, .venv (ALL=1: of production too)
+	@$(BARE) -m embedded clean

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("benchmarks.__main__")
+
 import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from embedded.programs import Kind
-from pipeline.cli import command_parser, run_command, run_main
+from pipeline.cli import command_parser, run_command
 from pipeline.errors import UsageError
 
 _SERVERS: dict[str, tuple[Kind, ...]] = {"mysql": ("mysql",), "mariadb": ("mariadb",), "both": ("mysql", "mariadb")}
@@ -90,7 +95,3 @@ def _kinds(name: str) -> tuple[Kind, ...]:
     if name not in _SERVERS:
         raise UsageError(f"SERVER is {name!r}, expected {', '.join(_SERVERS)}")
     return _SERVERS[name]
-
-
-if __name__ == "__main__":
-    run_main(main)

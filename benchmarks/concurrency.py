@@ -5,8 +5,8 @@ The figures of docs/scale.md. Everything is on one machine, so that the tasks ta
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("benchmarks.concurrency")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("benchmarks.document")
 

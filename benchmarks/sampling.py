@@ -7,8 +7,8 @@ sampling checks every feature structure of every line on the way. Figures of a b
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("benchmarks.sampling")
 
@@ -25,7 +25,7 @@ from pipeline.settings import RECORD_KINDS, load_settings
 from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import Job, count_population, draw_pieces, make_plan, open_job
 from spark_jobs.partitions import read_range
-from spark_jobs.sampling.design import read_design
+from spark_jobs.sampling.parameters import read_design
 from spark_jobs.sampling.passes import Range
 
 if TYPE_CHECKING:

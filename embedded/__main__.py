@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("embedded.__main__")
+
 import argparse
-import json
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from embedded import DEFAULT_SCALE, DEFAULT_SEED
+from embedded.setup import OLDEST, version_advice
+from pipeline.activity import print_line
 from pipeline.cli import (
     DATA_SET_ENVIRONMENT,
     SERVER_ENVIRONMENT,
     add_verbose,
     command_parser,
     run_command,
-    run_main,
     say,
 )
-
-if TYPE_CHECKING:
-    from pipeline.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit code.
     """
+    if sys.version_info[:2] < OLDEST:  # where .venv is gone, make asks the machine's own Python
+        print_line(f"error: {version_advice(sys.version_info[:2])}", sys.stderr)
+        return 2
     given = sys.argv[1:] if arguments is None else list(arguments)
     named = next((word for word in given if word in _INTERRUPTED), "status")
     return run_command(lambda: _run(given), verbose="--verbose" in given, interrupted=_INTERRUPTED[named])
@@ -47,8 +52,11 @@ names a server or a store of yours, that is used and none is started in its plac
 
 _EXAMPLES = """\
   python -m embedded up                          start what the settings call for (make up)
+  python -m embedded up --mysql                  MySQL alone, for what reads no archive
   python -m embedded status                      what runs, what is staged, built and tested, what is next (make status)
   python -m embedded status --json | jq          the same for programs
+  python3 -m embedded down                       stop what runs (make down); like clean and status, before set-up too
+  python3 -m embedded clean --all                remove what was made, databases of production too (make clean ALL=1)
   python -m embedded sql                         mycli on the database (make sql)
   MODE=production DATASET=test python -m embedded sql <query.sql
   python -m embedded fill --scale 0.01 --force   ten times as much generated data
@@ -58,7 +66,8 @@ _EXAMPLES = """\
 
 _ENVIRONMENT = f"""\
 {DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}\
-  AWS_*                                          an S3 store of yours, as boto3 finds it
+  JSON=1, ALL=1                                  as the options of status and clean
+  SOURCE, AWS_*                                  as for python -m extract
 """
 
 # What Ctrl-C leaves, by command.
@@ -72,7 +81,7 @@ _INTERRUPTED = {
 }
 
 
-def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     add_verbose(common)
     parser = command_parser("python -m embedded", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
@@ -80,37 +89,53 @@ def _parser(default_scale: float, default_seed: int) -> argparse.ArgumentParser:
     for name, text in (
         ("up", "start what the settings call for: MySQL, and S3 filled with generated data"),
         ("down", "stop what runs; its data stays"),
+        ("clean", "stop what runs, and remove all that the project has made: databases, downloads, .venv"),
         ("sql", "open mycli on the database of DATASET and MODE; statements may come through a pipe"),
         ("status", "say what runs, and what is downloaded, unpacked, staged, built and tested"),
     ):
         command = commands.add_parser(name, help=text, description=text, parents=[common])
-        if name == "status":
-            command.add_argument("--json", action="store_true", help="for programs")
+        for option, of, help_ in (
+            ("--mysql", "up", "start no S3 server: what runs then reads no archive"),
+            ("--json", "status", "for programs"),
+            ("--all", "clean", "also what was made in production mode, and what takes hours to make again"),
+        ):
+            if name == of:
+                command.add_argument(option, action="store_true", help=help_)
     generate = commands.add_parser("generate", help="write an archive of generated source data", parents=[common])
     generate.add_argument("--dataset", required=True, help="train or test")
     generate.add_argument("--output", required=True, type=Path, help="the archive to write, such as train.tar.gz")
     fill = commands.add_parser("fill", help="put generated archives into the embedded bucket", parents=[common])
     fill.add_argument("--force", action="store_true", help="replace the archives that are there")
     for command in (generate, fill):
-        command.add_argument("--scale", type=float, default=default_scale, help="share of the full size (%(default)s)")
-        command.add_argument("--seed", type=int, default=default_seed, help="names the random numbers (%(default)s)")
+        command.add_argument("--scale", type=float, default=DEFAULT_SCALE, help="share of the full size (%(default)s)")
+        command.add_argument("--seed", type=int, default=DEFAULT_SEED, help="names the random numbers (%(default)s)")
     return parser
 
 
 def _run(arguments: list[str]) -> None:
-    # Not above: they take half a second, in which Ctrl-C would be answered by a traceback.
-    from embedded import services, sql_client  # noqa: PLC0415
-    from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED  # noqa: PLC0415
-    from pipeline.settings import load_settings  # noqa: PLC0415
+    parsed, root = _parser().parse_args(arguments), Path(__file__).resolve().parents[1]
+    # Not above: they take half a second, in which Ctrl-C would be answered by a traceback. The first need no packages.
+    from pipeline.settings import load_settings, read_flag  # noqa: PLC0415
 
-    parsed = _parser(DEFAULT_SCALE, DEFAULT_SEED).parse_args(arguments)
+    if parsed.command == "down":
+        from embedded.running import stop_services  # noqa: PLC0415
+
+        return stop_services(root / ".embedded", say)
+    if parsed.command == "clean":
+        from embedded.cleaning import clean  # noqa: PLC0415
+
+        return clean(root, say, everything=parsed.all or read_flag("ALL", os.environ.get("ALL")))
+    if parsed.command == "status":
+        from embedded.state import status_lines  # noqa: PLC0415
+
+        for line in status_lines(root, as_json=parsed.json or read_flag("JSON", os.environ.get("JSON"))):
+            say(line)
+        return None
+    from embedded import services, sql_client  # noqa: PLC0415
+
     settings = load_settings()
     if parsed.command == "up":
-        services.start_services(settings, say)
-    elif parsed.command == "down":
-        services.stop_services(settings, say)
-    elif parsed.command == "status":
-        _tell_status(settings, as_json=parsed.json)
+        services.start_services(settings, say, with_source=not parsed.mysql)
     elif parsed.command == "sql":
         sql_client.open_client(settings)
     elif parsed.command == "generate":
@@ -118,27 +143,4 @@ def _run(arguments: list[str]) -> None:
         say(f"{parsed.output} written")
     else:
         services.fill_bucket(settings, say, scale=parsed.scale, seed=parsed.seed, force=parsed.force)
-
-
-def _tell_status(settings: Settings, *, as_json: bool) -> None:
-    from embedded import mysql_server, services  # noqa: PLC0415
-    from pipeline import status  # noqa: PLC0415
-
-    found = services.find_services(settings)
-    # Where the embedded server has never been started, no database can be missed.
-    has_server = not settings.mysql.is_embedded or mysql_server.data_folder(settings.embedded_dir).exists()
-    data = status.read_status(settings, has_server=has_server)
-    if as_json:
-        told = {"services": [asdict(service) for service in found], **status.as_json(data)}
-        for line in json.dumps(told, indent=1).split("\n"):
-            say(line)
-        return
-    for service in found:
-        say(service.line)
-    say("")
-    for line in status.lines_of(data, settings):
-        say(line)
-
-
-if __name__ == "__main__":
-    run_main(main)
+    return None

@@ -111,6 +111,11 @@ def install_packages(
         announced.notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
 
 
+def was_broken_off(environment: Path) -> bool:
+    """Whether set-up has begun to put packages into an environment, and has not come to its end."""
+    return (environment / _MARKER).exists() and not (environment / _STAMP).exists()
+
+
 def install_client(folder: Path, root: Path, *, lock_descriptor: int) -> Path:
     """Install mycli, which does not go with dbt's packages, into an environment of its own: `mycli` in a folder.
 

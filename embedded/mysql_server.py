@@ -17,10 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-
-import pymysql
-from pymysql.connections import Connection
-from pymysql.cursors import Cursor
+from typing import TYPE_CHECKING
 
 from embedded.processes import (
     find_process,
@@ -35,6 +32,10 @@ from embedded.processes import (
 )
 from embedded.programs import NAMES, Kind, MysqlProgram, replace_folder, series, work_folder
 from pipeline.errors import ServiceError
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
 
 SOCKET_NAME = "mysql.sock"
 
@@ -178,6 +179,8 @@ def wait_until_ready(base: Path, process: subprocess.Popen[bytes] | None = None,
     Raises:
         ServiceError: it has ended, or does not answer in time.
     """
+    import pymysql  # noqa: PLC0415 - a server is found and stopped without
+
     log = _log(base)
     deadline = time.monotonic() + _START_SECONDS
     while True:
@@ -254,6 +257,8 @@ def connect_as_root(base: Path) -> Iterator[Connection[Cursor]]:
     Raises:
         pymysql.err.MySQLError: the server does not answer.
     """
+    import pymysql  # noqa: PLC0415
+
     descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
     try:
         socket = f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
@@ -340,7 +345,7 @@ def _require_matching_data(program: MysqlProgram, folder: Path) -> None:
     if not folder.exists():
         return
     marker = _read_marker(folder)
-    remedy = f"remove {folder} (its databases are lost; make run builds them again)"
+    remedy = f"remove {folder} (its databases are lost, until they are built again)"
     if marker is None:
         raise ServiceError(f"{folder} was not made by this project: move it elsewhere, or {remedy}")
     kind, version = marker

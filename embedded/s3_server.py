@@ -32,6 +32,7 @@ from embedded.processes import (
     stop_process,
     write_private,
 )
+from pipeline.commands import SETUP
 from pipeline.errors import ServiceError
 from pipeline.source import embedded_arguments, open_embedded
 
@@ -237,7 +238,7 @@ def find_program() -> Path:
     beside = Path(sys.executable).parent / PROGRAM
     found = str(beside) if beside.exists() else shutil.which(PROGRAM)
     if not found:
-        raise ServiceError("the S3 server's program (weed) is not installed: run make setup")
+        raise ServiceError(f"the S3 server's program (weed) is not installed: run {SETUP}")
     return Path(found)
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedded import mysql_server, s3_server
-from embedded.processes import folder_size, lock, private_folder, write_private
+from embedded import DEFAULT_SCALE, DEFAULT_SEED, mysql_server, s3_server
+from embedded.processes import write_private
 from embedded.programs import find_mysql_program, work_folder
+from embedded.running import Report, ServiceStatus, describe_mysql, describe_s3, explained, services_folder
 from embedded.source_data.facts import DATA_SETS
-from embedded.source_data.files import DEFAULT_SCALE, DEFAULT_SEED, expected_bytes, write_archive
+from embedded.source_data.files import expected_bytes, write_archive
 from pipeline.activity import working
 from pipeline.cli import shown
+from pipeline.commands import SETUP
 from pipeline.errors import ServiceError, UsageError
 from pipeline.progress import duration, quantity, track
 from pipeline.settings import DataSet, Settings
@@ -26,84 +23,31 @@ from pipeline.settings import DataSet, Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Report = Callable[[str], None]
 
-
-def start_services(settings: Settings, report: Report) -> None:
+def start_services(settings: Settings, report: Report, *, with_source: bool = True) -> None:
     """Start what the settings call for and does not run yet: MySQL, and S3 filled with generated data.
 
     Args:
         settings: say which services are embedded.
         report: is told each thing in one line.
+        with_source: False for a command that reads no archive.
 
     Raises:
         ServiceError: a service cannot be started.
     """
-    with _services_folder(settings) as base:
+    with services_folder(settings.embedded_dir) as base:
         if settings.mysql.is_embedded:
             _start_mysql(base, report)
-        if settings.source.kind == "generated":
+        if with_source and settings.source.kind == "generated":
             server = _start_s3(base, report)
             _fill(settings, server, report, scale=DEFAULT_SCALE, seed=DEFAULT_SEED, force=False)
             report(f"S3: generated data ({_contents(settings, server)})")
 
 
-def stop_services(settings: Settings, report: Report) -> None:
-    """Stop the services that run.
-
-    Raises:
-        ServiceError: a process does not end.
-    """
-    with _services_folder(settings) as base:
-        (base / "services.json").unlink(missing_ok=True)
-        for title, stop in (("S3", s3_server.stop_s3), ("MySQL", mysql_server.stop_mysql)):
-            begun = time.monotonic()
-            with working(f"stop {title}"):
-                has_stopped = stop(base)
-            if has_stopped:
-                report(f"{title}: stopped in {duration(time.monotonic() - begun)}")
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """A service as it is now.
-
-    Attributes:
-        name: `MySQL` or `S3`.
-        is_embedded: whether the settings call for the project's own server, or it runs all the same.
-        is_running: whether the project's own server runs.
-        server: its program and version, or where the settings lead instead of to it.
-        address: its socket or URL, where it runs.
-        started_at: when it was started, in UTC, in ISO 8601.
-        data_bytes: the size of its data on the disk; None where it has none.
-    """
-
-    name: str
-    is_embedded: bool
-    is_running: bool
-    server: str
-    address: str | None = None
-    pid: int | None = None
-    started_at: str | None = None
-    data_bytes: int | None = None
-
-    @property
-    def line(self) -> str:
-        """The service for a person."""
-        if not self.is_embedded:
-            return f"{self.name}: not embedded, {self.server}"
-        data = "no data" if self.data_bytes is None else f"{quantity(self.data_bytes, 'B')} of data"
-        if self.started_at is None:
-            return f"{self.name}: not running, {data}"
-        when, now = datetime.fromisoformat(self.started_at), datetime.now(UTC)
-        since = f"since {when.astimezone():%Y-%m-%d %H:%M:%S} ({duration((now - when).total_seconds())}"
-        return f"{self.name}: {self.server} running {since}, process {self.pid}), {self.address}, {data}"
-
-
 def find_services(settings: Settings) -> list[ServiceStatus]:
     """Find out of each service whether it runs, where, since when, and the size of its data. Starts nothing."""
     base = settings.embedded_dir
-    with _explained(base):
+    with explained(base):
         return [_find_mysql(settings, base), _find_s3(settings, base)]
 
 
@@ -123,34 +67,10 @@ def fill_bucket(settings: Settings, report: Report, *, scale: float, seed: int, 
     """
     if settings.source.kind != "generated":
         raise UsageError(f"the source is not the embedded server ({settings.source.reason}): set SOURCE=generated")
-    with _services_folder(settings) as base:
+    with services_folder(settings.embedded_dir) as base:
         server = _start_s3(base, report)
         _fill(settings, server, report, scale=scale, seed=seed, force=force)
         report(f"the embedded S3 server holds {_contents(settings, server)}")
-
-
-@contextmanager
-def _services_folder(settings: Settings) -> Iterator[Path]:
-    base = settings.embedded_dir
-    with _explained(base):
-        private_folder(base)
-        with lock(base / "services.lock", "starting or stopping the services"):
-            yield base
-
-
-@contextmanager
-def _explained(base: Path) -> Iterator[None]:
-    """Turn what the file system refuses into a line for the person who asked."""
-    try:
-        yield
-    except PermissionError as error:
-        raise ServiceError(
-            f"{error.filename or base} belongs to another user: run as that user, or in a copy of your own"
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ServiceError(f"the disk of {base} is full: free some space and run again") from error
-        raise
 
 
 def _start_mysql(base: Path, report: Report) -> None:
@@ -159,7 +79,7 @@ def _start_mysql(base: Path, report: Report) -> None:
     if server is None:
         program = find_mysql_program(base)
         if program is None:
-            raise ServiceError("there is no MySQL server program: run make setup, or set MYSQL_HOST")
+            raise ServiceError(f"there is no MySQL server program: run {SETUP}, or set MYSQL_HOST")
         with working("start MySQL"):
             server = mysql_server.start_mysql(program, base)
     else:
@@ -252,24 +172,11 @@ def _share(scale: float) -> str:
 def _find_mysql(settings: Settings, base: Path) -> ServiceStatus:
     if not settings.mysql.is_embedded:
         return ServiceStatus("MySQL", False, False, f"MYSQL_HOST is {settings.mysql.host}")
-    size = _size(mysql_server.data_folder(base))
-    server = mysql_server.find_mysql(base)
-    if server is None:
-        return ServiceStatus("MySQL", True, False, "MySQL", data_bytes=size)
-    address, since = f"socket {shown(server.unix_socket)}", server.started_at.isoformat()
-    return ServiceStatus("MySQL", True, True, server.title, address, server.pid, since, size)
+    return describe_mysql(base)
 
 
 def _find_s3(settings: Settings, base: Path) -> ServiceStatus:
-    size = _size(s3_server.data_folder(base))
-    server = s3_server.find_s3(base)
-    if server is not None:
-        since = server.started_at.isoformat()
-        return ServiceStatus("S3", True, True, "SeaweedFS", server.endpoint_url, server.pid, since, size)
-    if settings.source.kind != "generated":
+    found = describe_s3(base)
+    if not found.is_running and settings.source.kind != "generated":
         return ServiceStatus("S3", False, False, settings.source.reason)
-    return ServiceStatus("S3", True, False, "SeaweedFS", data_bytes=size)
-
-
-def _size(data: Path) -> int | None:
-    return folder_size(data) if data.exists() else None
+    return found

@@ -4,13 +4,20 @@ Run by the system's Python, of whatever version, so this file keeps to syntax th
 version is known to serve. Standard library only.
 """
 
+import importlib
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+
+if __name__ == "__main__" and OLDEST <= sys.version_info[:2] <= NEWEST:  # Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("embedded.setup")
+
+import shutil  # noqa: E402 - below what answers Ctrl-C
+import subprocess  # noqa: E402
 
 _DESCRIPTION = """\
 Provide what this machine lacks, without root: .venv with the packages of requirements.txt, and in .embedded Java and
@@ -37,11 +44,15 @@ def main() -> int:
 
     parser = command_parser("python3 -m embedded.setup", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
     parser.add_argument("--checks", action="store_true", help="also what only lint and the tests need")
+    parser.add_argument("--sample", action="store_true", help="check the settings of make sample too")
     options = parser.parse_args()
 
     def install() -> None:
         if not options.checks:
             check_environment(os.environ, Path(__file__).resolve().parents[1])
+        if options.sample:
+            # By its name, since it is of another layer.
+            importlib.import_module("spark_jobs.sampling.parameters").check_environment(os.environ)
         installation.install(for_checks=options.checks)
 
     interrupted = "what is set up stays; the same command goes on from there"
@@ -61,9 +72,5 @@ def _runs(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
-        sys.exit(2)
-    from pipeline.cli import run_main
-
-    run_main(main)
+    sys.stderr.write("error: %s\n" % version_advice(sys.version_info[:2]))  # noqa: UP031 - for any Python 3
+    sys.exit(2)

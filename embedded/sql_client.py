@@ -13,10 +13,10 @@ from typing import Never
 
 from embedded.installation import install_client
 from embedded.processes import lock, private_folder
+from pipeline.commands import make_command
 from pipeline.errors import DatabaseError
 from pipeline.mysql import connect, explained, shortest_path
 from pipeline.settings import MysqlSettings, Settings, TlsMode
-from pipeline.status import make_variables
 
 # What mycli calls the modes of MySQL's own clients. Without a CA, `on` encrypts and verifies nothing.
 _SSL_MODES: Mapping[TlsMode, str] = {
@@ -77,5 +77,5 @@ def _require_database(settings: Settings) -> None:
     with explained(settings.mysql), closing(connect(settings.mysql)) as connection, connection.cursor() as cursor:
         cursor.execute("select 1 from information_schema.schemata where schema_name = %s", (settings.database,))
         if not cursor.fetchone():
-            command = f"make run{make_variables(settings.mode, settings.data_set.name)}"
+            command = make_command("run", settings)
             raise DatabaseError(f"{settings.mysql.address} has no database {settings.database} yet: run {command}")

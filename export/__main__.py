@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("export.__main__")
+
 import argparse
 import os
 from pathlib import Path
@@ -12,7 +17,6 @@ from pipeline.cli import (
     add_data_set_options,
     command_parser,
     run_command,
-    run_main,
 )
 from pipeline.errors import UsageError
 
@@ -88,7 +92,3 @@ def _parser() -> argparse.ArgumentParser:
         help="how many connections read at the same time (default: one per core, at most 4)",
     )
     return parser
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -237,7 +237,8 @@ def _places_by_id(ids: Any, owner_ids: Any, side: Side) -> Any:
     known[known] = owner_ids[places[known]] == ids[known]
     if not known.all():
         raise DatabaseError(
-            f"{side.features.table} has {side.keys.key} {ids[~known][0]}, which {side.keys.table} has not: run dbt test"
+            f"{side.features.table} has {side.keys.key} {ids[~known][0]}, which {side.keys.table} has not:"
+            " the tests of dbt find all of these"
         )
     return places
 

@@ -162,7 +162,7 @@ def read_rows(reader: MysqlConnection, text: Text, keys: KeyRange) -> pa.Table:
     if rows is None or len(rows) != int(count):
         raise DatabaseError(
             f"{text.table} has text with a control character, {text.key} {keys.after or 'the first'} to"
-            f" {keys.last or 'the last'}: dbt test finds what no load has put there"
+            f" {keys.last or 'the last'}: no load has put it there, and the tests of dbt find it"
         )
     return rows
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("extract.__main__")
+
 import argparse
 
-from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, run_command, run_main
+from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, run_command
 
 _DESCRIPTION = """\
 Bring one data set from its archive in S3 into the staging tables: download, unpack, explode.
@@ -67,7 +72,3 @@ def _parser() -> argparse.ArgumentParser:
     add_run_options(parser)
     parser.add_argument("--step", metavar="NAME", help="run only this step")
     return parser
-
-
-if __name__ == "__main__":
-    run_main(main)

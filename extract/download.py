@@ -31,6 +31,7 @@ from extract.s3 import (
     s3_errors,
 )
 from pipeline.cli import say
+from pipeline.commands import make_command
 from pipeline.errors import ServiceError, SettingsError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
 from pipeline.landed import (
@@ -176,8 +177,8 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
         except SourceError as error:
             if source.kind == "generated" and not _is_running(settings):
                 raise SourceError(
-                    f"{settings.archive_uri}: the embedded S3 server was stopped: run make extract, which starts it and"
-                    " continues where this one stopped"
+                    f"{settings.archive_uri}: the embedded S3 server was stopped: run"
+                    f" {make_command('extract', settings)}, which starts it and continues where this one stopped"
                 ) from error
             raise
 

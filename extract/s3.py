@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError, SettingsError, SourceError
+from pipeline.printable import printable
+from pipeline.settings import object_uri
 
 if TYPE_CHECKING:
     from botocore.config import Config
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 30
@@ -27,17 +29,72 @@ _CONTINUE = "run the same command again, it continues where this one stopped"
 _SET_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)"
 _MD5 = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
-_BAD_CREDENTIALS = {
-    "AuthFailure",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-}
-_MISSING_OBJECT = {"404", "NotFound", "NoSuchKey"}
 _REPLACED = {"412", "PreconditionFailed"}
 _SLOW_DOWN = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}
+_WHERE = "MODE, DATASET and SOURCE, and source in pipeline.yml"
+
+# What each of the codes means, and what a person can do about it. Codes: the S3 API Reference, "Error responses"; of
+# other stores, Alibaba OSS and Tencent COS among them, the pages of that name.
+_REMEDIES: Mapping[tuple[str, ...], tuple[str, str]] = {
+    (
+        "AuthFailure",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "InvalidSecurityToken",
+        "InvalidToken",
+        "RequestExpired",
+        "SecurityTokenExpired",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    ): ("refuses the credentials", f"check {_SET_CREDENTIALS}"),
+    ("NoSuchBucket", "InvalidBucketName"): (
+        "has no bucket {bucket}",
+        "check SOURCE, source.bucket in pipeline.yml, and AWS_ENDPOINT_URL",
+    ),
+    ("404", "NotFound", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"): (
+        "has no such object",
+        f"check {_WHERE}",
+    ),
+    ("InvalidObjectState",): (
+        "keeps it in a class for archives, such as Glacier",
+        "restore it (aws s3api restore-object), and run the same command again when that is done",
+    ),
+    ("SecondLevelDomainForbidden", "PathStyleDomainForbidden", "InvalidPathAccess"): (
+        "takes addresses that begin with the bucket's name, and no others",
+        "aws configure set default.s3.addressing_style virtual",
+    ),
+    (
+        "301",
+        "307",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+    ): ("has the bucket in another region{region}", "set AWS_DEFAULT_REGION to it, and check AWS_ENDPOINT_URL"),
+    ("RequestTimeTooSkewed",): ("refuses the time of this machine", "set its clock right"),
+    ("AccountProblem", "AllAccessDisabled", "NotSignedUp", "UnderArrear", "UserDisable", "UserSuspended"): (
+        "has closed the account or the bucket",
+        "the message has its reason; settle it with the store",
+    ),
+    ("KMS.AccessDeniedException", "KMS.DisabledException", "KMS.KMSInvalidStateException", "KMS.NotFoundException"): (
+        "does not let you use the key that it is encrypted with",
+        "have its policy let you decrypt",
+    ),
+    ("407",): ("is reached by a proxy that asks for a name and a password", "write them into HTTPS_PROXY"),
+}
+_CHECK_POLICY = (
+    f"check {_SET_CREDENTIALS}, the bucket's policy, source.requester_pays in pipeline.yml, and the name: of what is"
+    f" not there the same is told to whoever may not list the bucket ({_WHERE})"
+)
+# A store's own words are shown, but not what may be a key or a token among them.
+_LONGEST_MESSAGE = 200
+_LONG_WORD = re.compile(r"[^\s]{40,}")
+
+# Whose errors are never faults of ours.
+_LIBRARIES = {"boto3", "botocore", "http", "s3transfer", "ssl", "urllib3"}
+_OURS = {"embedded", "extract", "pipeline"}
 
 
 class ReplacedError(Exception):
@@ -55,10 +112,11 @@ class RemoteObject:
     Attributes:
         bucket: its bucket.
         key: its key in the bucket.
-        etag: its ETag, without the quotes.
+        etag: its ETag, without the quotes and the mark of a weak one, or when it was changed where it has none.
         size_bytes: its size.
         md5_part_bytes: where the ETag is made of MD5 sums: the size of the parts that they are of, which is the
             object's own size when it was not uploaded in parts. None where the ETag says nothing of the content.
+        pin: what a request says so that it gets this version of the object or nothing.
     """
 
     bucket: str
@@ -66,11 +124,12 @@ class RemoteObject:
     etag: str
     size_bytes: int
     md5_part_bytes: int | None
+    pin: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def uri(self) -> str:
         """The object's address."""
-        return f"s3://{self.bucket}/{self.key}"
+        return object_uri(self.bucket, self.key)
 
 
 def client_config(connections: int) -> Config:
@@ -93,17 +152,50 @@ def look_at(client: S3Client, bucket: str, key: str) -> RemoteObject:
         SourceError: there is no such object, or it cannot be read.
         SettingsError: the credentials are incomplete.
     """
-    uri = f"s3://{bucket}/{key}"
-    with s3_errors(uri, endpoint_of(client)):
-        try:
-            head = client.head_object(Bucket=bucket, Key=key)
-        except client.exceptions.ClientError:
-            # The answer to a HEAD has no body, so it cannot say what is wrong. That to a GET does.
-            with closing(client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"]):
-                raise
-        size = head["ContentLength"]
-        etag = head["ETag"].strip('"')
-        return RemoteObject(bucket, key, etag, size, _md5_part_bytes(client, bucket, key, head))
+    uri, endpoint = object_uri(bucket, key), endpoint_of(client)
+    with s3_errors(uri, endpoint):
+        answer: Mapping[str, Any] = {}
+        with suppress(client.exceptions.ClientError):  # the answer to a HEAD has no body to say what is wrong
+            answer = client.head_object(Bucket=bucket, Key=key)
+        if "ContentLength" not in answer or version_of(answer) is None:
+            answer = {**answer, **_look_by_get(client, bucket, key)}
+        size, version = answer.get("ContentLength"), version_of(answer)
+        if size is None or version is None:
+            what = "how large it is" if size is None else "which version of it is there (by ETag or Last-Modified)"
+            raise SourceError(
+                f"{uri}: {endpoint} does not say {what}, as every S3 store does: check AWS_ENDPOINT_URL, and what is on"
+                " the way to it"
+            )
+        etag, is_strong = _etag(answer)
+        pin = {"IfMatch": f'"{etag}"'} if is_strong else {} if etag else {"IfUnmodifiedSince": answer["LastModified"]}
+        md5_part_bytes = _md5_part_bytes(client, bucket, key, answer) if is_strong else None
+        return RemoteObject(bucket, key, version, size, md5_part_bytes, pin)
+
+
+def _look_by_get(client: S3Client, bucket: str, key: str) -> dict[str, Any]:
+    """Ask for an object's first byte: what a HEAD cannot say, and what is lost of its answer on the way."""
+    answer: dict[str, Any] = {**client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")}
+    answer.pop("Body").close()
+    if "ContentRange" in answer:
+        size = answer.pop("ContentRange").rpartition("/")[2]
+        del answer["ContentLength"]
+        return answer | ({"ContentLength": int(size)} if size.isdecimal() else {})
+    return answer
+
+
+def _etag(answer: Mapping[str, Any]) -> tuple[str, bool]:
+    """Read an answer's ETag: its text, which is empty where there is none, and whether it is a strong one.
+
+    A proxy that packs what it passes on makes a weak one of it, `W/"..."` (RFC 9110, 8.8.3).
+    """
+    text = str(answer.get("ETag") or "").strip()
+    return text.removeprefix("W/").strip('"'), not text.startswith("W/") and bool(text)
+
+
+def version_of(answer: Mapping[str, Any]) -> str | None:
+    """Name the version of an object that an answer is of; None where it says neither its ETag nor its time."""
+    modified = answer.get("LastModified")
+    return _etag(answer)[0] or (f"modified {modified:%Y-%m-%dT%H:%M:%SZ}" if modified else None)
 
 
 def read_range(client: S3Client, found: RemoteObject, bytes_: range) -> Iterator[bytes]:
@@ -115,10 +207,10 @@ def read_range(client: S3Client, found: RemoteObject, bytes_: range) -> Iterator
         SourceError: the store gives another range.
     """
     wanted = f"bytes={bytes_.start}-{bytes_.stop - 1}"
-    answer = client.get_object(Bucket=found.bucket, Key=found.key, Range=wanted, IfMatch=f'"{found.etag}"')
+    answer = client.get_object(Bucket=found.bucket, Key=found.key, Range=wanted, **found.pin)
     body = answer["Body"]
     with closing(body):
-        if answer["ETag"].strip('"') != found.etag:
+        if version_of(answer) != found.etag:
             raise ReplacedError
         if answer.get("ContentRange") != f"bytes {bytes_.start}-{bytes_.stop - 1}/{found.size_bytes}":
             raise SourceError(
@@ -185,17 +277,17 @@ class EtagSum:
         return hashlib.md5(usedforsecurity=False)
 
 
-def _md5_part_bytes(client: S3Client, bucket: str, key: str, head: HeadObjectOutputTypeDef) -> int | None:
+def _md5_part_bytes(client: S3Client, bucket: str, key: str, head: Mapping[str, Any]) -> int | None:
     """Tell which parts an ETag is the MD5 of; see `RemoteObject.md5_part_bytes`."""
-    etag = _MD5.fullmatch(head["ETag"].strip('"'))
+    etag = _MD5.fullmatch(_etag(head)[0])
     is_plain = head.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in head
     if etag is None or not is_plain:
         return None
-    size, count = head["ContentLength"], etag[2]
+    size, count = int(head["ContentLength"]), etag[2]
     if count is None:
         return size
     try:
-        part_bytes = client.head_object(Bucket=bucket, Key=key, PartNumber=1)["ContentLength"]
+        part_bytes = client.head_object(Bucket=bucket, Key=key, PartNumber=1).get("ContentLength")
     except client.exceptions.ClientError:
         return None  # the store does not tell
     return part_bytes if part_bytes and -(-size // part_bytes) == int(count) else None
@@ -209,20 +301,39 @@ def s3_errors(uri: str, endpoint: str = "the S3 server") -> Iterator[None]:
         uri: the object.
         endpoint: the server, as messages name it.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415
 
     try:
         yield
     except ClientError as error:
         raise _explain_answer(error, uri, endpoint) from error
     except BotoCoreError as error:
+        if type(error) is HTTPClientError:  # of an error that it has no name for
+            raise _explain_other(error, uri, endpoint) from None
         raise _explain_failure(error, uri, endpoint) from error
     except (ShortBodyError, OSError) as error:
         raise SourceError(f"{uri}: {endpoint} keeps breaking off ({error}): {_CONTINUE}") from error
-    except ValueError as error:
-        if not str(error).startswith("Invalid endpoint"):
-            raise
-        raise SettingsError("AWS_ENDPOINT_URL is not a URL such as https://s3.example.org:9000") from error
+    except Exception as error:  # noqa: BLE001 - libraries raise whatever they like; ours is raised again
+        raise _explain_other(error, uri, endpoint) from None
+
+
+def _explain_other(error: Exception, uri: str, endpoint: str) -> Exception:
+    """Explain what was raised inside a library; what was raised elsewhere is a fault of ours, and stays as it is.
+
+    Its text is not shown, nor where it came from: it may be of the headers of a request, credentials among them.
+    """
+    if isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"):
+        return SettingsError("AWS_ENDPOINT_URL is not a URL such as https://s3.example.org:9000")
+    names = (
+        str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    whose = [name for name in names if name in _LIBRARIES or name in _OURS]
+    if whose and whose[-1] in _OURS:
+        return error
+    return SettingsError(
+        f"{uri}: no request can be made to {endpoint}, or its answer not read ({type(error).__name__}): check AWS_* in"
+        " the environment, ~/.aws/config, and whether an S3 store answers there"
+    )
 
 
 def _code(error: Any) -> tuple[str, int]:
@@ -237,20 +348,26 @@ def _explain_answer(error: Any, uri: str, endpoint: str) -> Exception:
     code, status = _code(error)
     if code in _REPLACED:
         return ReplacedError()
-    if code in _BAD_CREDENTIALS:
-        what = f"{endpoint} refuses the credentials ({code}): check {_SET_CREDENTIALS}"
-    elif code == "NoSuchBucket":
-        bucket = urlsplit(uri).netloc
-        what = f"{endpoint} has no bucket {bucket}: check source.bucket in pipeline.yml, and AWS_ENDPOINT_URL"
-    elif code in _MISSING_OBJECT or status == 404:
-        what = f"there is no such object at {endpoint}: check MODE, DATASET, and source.prefixes in pipeline.yml"
-    elif status in (401, 403):
-        what = f"{endpoint} does not let you read it ({code}): check {_SET_CREDENTIALS}, and the bucket's policy"
-    elif _is_busy(code, status):
-        what = f"{endpoint} keeps answering {status} {code}: {_CONTINUE}"
-    else:
-        what = f"{endpoint} answers {status} {code}: check source in pipeline.yml, and AWS_ENDPOINT_URL"
-    return SourceError(f"{uri}: {what}")
+    told = error.response.get("Error", {})
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = told.get("Region") or headers.get("x-amz-bucket-region")
+    fault, remedy = _remedy_for(code, status)
+    what = fault.format(bucket=urlsplit(uri).netloc, region=f", {region}" if region else "")
+    message = printable(_LONG_WORD.sub("…", " ".join(str(told.get("Message", "")).split())))[:_LONGEST_MESSAGE]
+    says = f'; it says "{message}"' if message else ""
+    return SourceError(f"{uri}: {endpoint} {what} ({code}): {remedy}{says}")
+
+
+def _remedy_for(code: str, status: int) -> tuple[str, str]:
+    """Give what an answer means, and what to do about it."""
+    known = next((told for codes, told in _REMEDIES.items() if code in codes or str(status) in codes), None)
+    if known:
+        return known
+    if status in (401, 403):
+        return "does not let you read it", _CHECK_POLICY
+    if _is_busy(code, status):
+        return f"keeps answering {status}", _CONTINUE
+    return f"answers {status}", f"check {_WHERE}, and AWS_ENDPOINT_URL"
 
 
 def _is_busy(code: str, status: int) -> bool:
@@ -279,10 +396,18 @@ def _explain_failure(error: Exception, uri: str, endpoint: str) -> PipelineError
     if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)):
         what = "does not answer" if isinstance(error, exceptions.ConnectionError) else "keeps breaking off"
         return SourceError(
-            f"{uri}: {endpoint} {what} ({type(error).__name__}): check the network and AWS_ENDPOINT_URL, and"
-            f" {_CONTINUE}"
+            f"{uri}: {endpoint} {what} ({type(error).__name__}): check the network{_proxy_of(endpoint)} and"
+            f" AWS_ENDPOINT_URL, and {_CONTINUE}"
         )
-    return SourceError(f"{uri}: {type(error).__name__}: {reason}")
+    return SettingsError(f"{uri}: {type(error).__name__}, {reason}: check AWS_* in the environment, and ~/.aws/config")
+
+
+def _proxy_of(endpoint: str) -> str:
+    """Name the proxy that the environment puts before a server, without what its URL may hold of credentials."""
+    from botocore.utils import get_environ_proxies  # noqa: PLC0415
+
+    url = urlsplit(get_environ_proxies(endpoint).get(urlsplit(endpoint).scheme, ""))
+    return f", the proxy {url.hostname} that the environment names (NO_PROXY excepts addresses)" if url.hostname else ""
 
 
 def endpoint_of(client: S3Client) -> str:

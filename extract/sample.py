@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("extract.sample")
+
 import argparse
 import os
 
-from pipeline.cli import add_run_options, command_parser, run_command, run_main
+from pipeline.cli import add_run_options, command_parser, run_command
 
 _DESCRIPTION = """\
 Draw a sample of a data set that stands for the whole of it: its archive is downloaded and unpacked, Spark counts and
@@ -97,7 +102,3 @@ def _parser() -> argparse.ArgumentParser:
         "--upload", action="store_true", help="put the sample into the development prefix of the bucket"
     )
     return parser
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -15,6 +15,7 @@ from extract.unpack import unpack, unpacked
 from extract.upload import SAMPLE_OF, check_target, find_object, full_settings
 from extract.upload import upload as upload_sample
 from pipeline.cli import say, shown
+from pipeline.commands import python_command
 from pipeline.errors import ArchiveError, UsageError
 from pipeline.files import make_private_folder
 from pipeline.landed import ArchiveManifest, read_manifest
@@ -104,7 +105,8 @@ def origin_of(client: S3Client, settings: Settings) -> Settings:
         return full
     raise UsageError(
         f"{settings.archive_uri} is itself a sample, of {sample_of}, and a sample of it would not stand for the whole:"
-        " draw from the whole with MODE=production, or make generated data again with python -m embedded fill --force"
+        f" draw from the whole with MODE=production, or make generated data again with"
+        f" {python_command('embedded fill --force')}"
     )
 
 
@@ -132,7 +134,7 @@ def _unpack(origin: Settings, settings: Settings) -> str:
     with only_run(origin):
         landed = read_manifest(origin.archive_path, ArchiveManifest)
         if landed is None:
-            raise ArchiveError(f"{origin.archive_path} has gone: run make sample again")
+            raise ArchiveError(f"{origin.archive_path} has gone: run the same command again")
         manifests = unpacked(paths, landed)
         skipped = len(manifests) == len(paths)
         if not skipped:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import tarfile
 import time
 from collections import deque
@@ -18,12 +19,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from isal import isal_zlib
 
 from pipeline.cli import say
+from pipeline.commands import make_command
 from pipeline.errors import ArchiveError, PipelineError
 from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
 from pipeline.landed import (
@@ -54,16 +57,41 @@ _READ_AHEAD = 6  # blocks
 _SYNC = 16 << 20  # written between two syncs, which run beside the writing so that little is left for the end
 _GZIP = 31  # zlib's number for a gzip stream with its header, CRC and length
 _GZIP_BEGINS = b"\x1f"
+# What is found in place of an archive, by how it begins: one of another program, an answer that was no file, a pointer.
+_OTHER_FORMS: Mapping[bytes, str] = {
+    b"PK": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"\x04\x22\x4d\x18": "packed by lz4",
+    b"\x1f\x9d": "packed by compress",
+    b"PAR1": "a Parquet file",
+    b"version https://git-lfs": "a pointer of Git LFS, and not the file that it stands for",
+    b"<?xml": "an XML document, such as an answer of S3",
+    b"<error": "an XML document, such as an answer of S3",
+    b"<": "an HTML page",
+    b"{": "a JSON document",
+}
+_MARK_OF_UTF8 = b"\xef\xbb\xbf"
 # Of the headers before a member, and of those of a whole archive. tarfile reads them whole, and what it does with
-# extended ones takes time and memory by the square of their size: one of 1 MiB takes 15 minutes, another 250 GB.
+# extended ones takes time and memory by the square of their size: one of 1 MiB takes 15 minutes, another 250 GB. Of
+# these it is given what it needs: macOS writes whatever attributes a file has, of any size, each as a record.
 _LARGEST_HEADERS = 16 << 10
 _LARGEST_HEADERS_TOGETHER = 1 << 20
-_MOST_GLOBAL_HEADERS = 100
 _MOST_WARNINGS = 10
 
 # Numbers of glibc's mallopt, from its malloc.h: the largest piece of memory that is not mapped for itself, and how much
 # of what was freed is kept. 32 MiB is the most that the first may be.
 _MALLOPT_KEPT = {-3: 32 << 20, -1: 32 << 20}
+
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_EXTENDED_TYPES = (*_PAX_TYPES, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+# POSIX, pax, "pax Extended Header": its length, those digits included, a keyword and a value.
+_PAX_RECORD = re.compile(rb"([1-9][0-9]{0,18}) ([^=\0]{1,300})=")
+_LONGEST_PAX_BEGINNING = 320
+_USEFUL_KEYWORDS = re.compile(rb"path|size|linkpath|hdrcharset|GNU\.sparse\.[a-z]{1,10}")
 
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _END_MARK = bytes(tarfile.BLOCKSIZE)
@@ -166,7 +194,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
     archive = settings.archive_path
     landed = read_manifest(archive, ArchiveManifest)
     if landed is None:
-        raise ArchiveError(f"{archive} has not landed: run make extract, with all of its steps")
+        raise ArchiveError(f"{archive} has not landed: run {make_command('extract', settings)}, with all of its steps")
     paths = {settings.data_set.members[kind]: settings.member_path(kind) for kind in RECORD_KINDS}
     manifests = {} if settings.force else unpacked(paths, landed)
     skipped = len(manifests) == len(paths)
@@ -237,8 +265,8 @@ def _remedy(archive: Path, landed: ArchiveManifest) -> str:
         is_as_it_came = hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256
     if is_as_it_came:
         return (
-            f"it came so from {landed.uri}: put a good one there and run the same command again (make extract FORCE=1"
-            " downloads this one again)"
+            f"it came so from {landed.uri}: put a good one there and run the same command again (with FORCE=1"
+            " extract downloads this one again)"
         )
     with disk_errors(archive):
         manifest_path(archive).unlink(missing_ok=True)
@@ -279,7 +307,7 @@ def unpack_stream(
     _keep_freed_memory()
     with _workers() as workers:
         checksum = _Checksum(workers.checksum)
-        content = _Content(_ahead(_inflate(stream, archive, checksum), workers.inflate), archive, advance)
+        content = _Content(_ahead(_read_content(stream, archive, checksum), workers.inflate), archive, advance)
         manifests = _unpack_members(content, archive, paths, workers)
         content.require_zeros()
         for sync in workers.last_syncs:
@@ -301,17 +329,50 @@ def _keep_freed_memory() -> None:
             ctypes.CDLL(None).mallopt(parameter, value)
 
 
-def _inflate(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterator[tuple[int, bytes]]:
-    """Give the content of a gzip file in blocks, each with the bytes of the archive that were taken for it.
+def _read_content(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterator[tuple[int, bytes]]:
+    """Give the content of an archive in blocks, each with the bytes of the archive that were taken for it.
 
-    A gzip file may have several streams, one after another, and zeros behind them.
+    A tar file that is not packed is its own content.
     """
+    pieces = _pieces(stream, archive, checksum)
+    piece = next(pieces, b"")
+    blocks = _as_it_is if _is_tar(piece) else _inflate
+    yield from blocks(chain([piece] if piece else [], pieces), archive)
+
+
+def _pieces(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterator[bytes]:
+    while True:
+        # Here and not around all: the pieces are asked for while a CSV file is written, whose errors name that one.
+        with disk_errors(Path(archive.label)):
+            piece = stream.read(_PIECE)
+        if not piece:
+            return
+        checksum.update(piece)
+        yield piece
+
+
+def _is_tar(beginning: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(beginning[: tarfile.BLOCKSIZE], tarfile.ENCODING, "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _as_it_is(pieces: Iterator[bytes], archive: _Archive) -> Iterator[tuple[int, bytes]]:
+    for piece in pieces:
+        archive.count_content(len(piece))
+        yield archive.content, piece
+
+
+def _inflate(pieces: Iterator[bytes], archive: _Archive) -> Iterator[tuple[int, bytes]]:
+    """Inflate a gzip file, which may have several streams, one after another, and zeros behind them."""
     decompressor = isal_zlib.decompressobj(_GZIP)
     inside = False  # whether a stream has begun and not ended
     first = True
     taken = 0
-    while piece := _read_piece(stream, archive):
-        checksum.update(piece)
+    for packed in pieces:
+        piece = packed
         taken += len(piece)
         pending = False  # whether the decompressor may still hold output
         while piece or pending:
@@ -325,7 +386,7 @@ def _inflate(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterat
                     raise _InflateError("no gzip header")  # the decompressor waits for all of a header's bytes
                 block = decompressor.decompress(piece, _BLOCK)
             except _InflateError as error:
-                raise archive.error(_damage(before, str(error), inside=inside, first=first)) from error
+                raise archive.error(_damage(piece, before, str(error), inside=inside, first=first)) from error
             archive.count_content(len(block))
             inside = not decompressor.eof
             pending = inside and len(block) == _BLOCK
@@ -341,17 +402,13 @@ def _inflate(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterat
     yield taken, b""
 
 
-def _read_piece(stream: BinaryIO, archive: _Archive) -> bytes:
-    # Here and not around all: the pieces are asked for while a CSV file is written, whose errors name that one.
-    with disk_errors(Path(archive.label)):
-        return stream.read(_PIECE)
-
-
-def _damage(offset: int, reason: str, *, inside: bool, first: bool) -> str:
+def _damage(piece: bytes, offset: int, reason: str, *, inside: bool, first: bool) -> str:
+    if first and not offset:
+        beginning = piece.removeprefix(_MARK_OF_UTF8).lstrip()[:40].lower()
+        form = next((form for mark, form in _OTHER_FORMS.items() if beginning.startswith(mark.lower())), None)
+        return f"is {form}: what is expected is a tar file, packed by gzip or not" if form else "is not a gzip file"
     if inside:
         return f"is damaged: it cannot be read past byte {offset:,} ({reason})"
-    if first:
-        return "is not a gzip file"
     return f"has something else after the end of its gzip stream at byte {offset:,}"
 
 
@@ -375,6 +432,7 @@ class _Content:
         self._position = 0
         self._last_header = b""
         self._headers = self._headers_before = 0
+        self._extended = b""  # the type of an extended header, whose records are read next
 
     def tell(self) -> int:
         return self._position
@@ -386,14 +444,25 @@ class _Content:
             pass
 
     def read(self, size: int) -> bytes:
+        if size < 0:
+            raise self._archive.error("has a header with an impossible size")
+        extended, self._extended = self._extended, b""
+        if extended in _PAX_TYPES:
+            self._last_header = b"".join(_useful_records(self.data(size), self._count_headers))
+        else:
+            self._count_headers(size)
+            self._last_header = b"".join(self.data(size))
+        if not extended and self._last_header[156:157] in _EXTENDED_TYPES:
+            self._extended = self._last_header[156:157]
+        return self._last_header
+
+    def _count_headers(self, size: int) -> None:
         self._headers += size
         of_member = self._headers - self._headers_before
-        if size < 0 or of_member > _LARGEST_HEADERS:
+        if of_member > _LARGEST_HEADERS:
             raise self._archive.error(f"has {of_member:,} bytes of headers before a member, which cannot be right")
         if self._headers > _LARGEST_HEADERS_TOGETHER:
             raise self._archive.error(f"has more than {_LARGEST_HEADERS_TOGETHER:,} bytes of headers, far too many")
-        self._last_header = b"".join(self.data(size))
-        return self._last_header
 
     def begin_member(self) -> None:
         """Count the headers anew: those of a member have been read."""
@@ -439,6 +508,43 @@ class _Content:
         return f"at byte {self._position:,} of its content, near byte {self._archive.offset:,} of the archive"
 
 
+def _useful_records(pieces: Iterator[bytes], count: Callable[[int], None]) -> Iterator[bytes]:
+    """Give the records of an extended header that say of a member what it is: its name, its size, whether it is sparse.
+
+    Args:
+        pieces: the records, and zeros behind them.
+        count: is told the size of each of these before it is held.
+
+    Raises:
+        ValueError: there is something else than records.
+    """
+    rest, to_skip = b"", 0
+    for piece in pieces:
+        begin = min(to_skip, len(piece))
+        to_skip -= begin
+        rest, begin = rest + piece[begin:], 0
+        while found := _PAX_RECORD.match(rest, begin):
+            length = int(found[1])
+            if length < len(found[0]):
+                raise ValueError("a record of an extended header that is shorter than its name")
+            if _USEFUL_KEYWORDS.fullmatch(found[2]):
+                if length > len(rest) - begin:
+                    count(max(0, length - _LARGEST_HEADERS))  # too long a one is not waited for
+                    break
+                count(length)
+                record = rest[begin : begin + length]
+                if not record.endswith(b"\n"):
+                    raise ValueError("a record of an extended header of another length than it says")
+                yield record
+            to_skip = max(0, begin + length - len(rest))
+            begin += length
+        rest = rest[begin:]
+        if len(rest) > _LONGEST_PAX_BEGINNING and not found and rest.strip(b"\0"):
+            raise ValueError("an extended header with something else than records")
+    if rest.strip(b"\0"):
+        raise ValueError("an extended header that ends inside a record")
+
+
 def _unpack_members(
     content: _Content, archive: _Archive, paths: Mapping[str, Path], workers: _Workers
 ) -> dict[str, tuple[int, str, int, str]]:
@@ -469,8 +575,6 @@ def _members(content: _Content, archive: _Archive) -> Iterator[tarfile.TarInfo]:
     try:
         tar = tarfile.TarFile(fileobj=cast(IO[bytes], content), mode="r", errors="surrogateescape")
         while (member := tar.next()) is not None:
-            if (count := len(tar.pax_headers or ())) > _MOST_GLOBAL_HEADERS:
-                raise archive.error(f"has {count:,} global headers, which cannot be right")
             content.begin_member()
             yield member
             tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all

@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from extract.s3 import endpoint_of, s3_errors
+from extract.s3 import endpoint_of, s3_errors, version_of
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
 from pipeline.files import disk_errors
 from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import quantity, track
 from pipeline.samples import sample_paths
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings, load_settings, object_uri
 from pipeline.steps import StepResult
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def find_object(client: S3Client, settings: Settings) -> Mapping[str, Any] | Non
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return None
             raise
-        return {"etag": head["ETag"].strip('"'), "size_bytes": head["ContentLength"], "metadata": head["Metadata"]}
+        return {
+            "etag": version_of(head),
+            "size_bytes": head.get("ContentLength", 0),
+            "metadata": head.get("Metadata", {}),
+        }
 
 
 def check_target(client: S3Client, settings: Settings, *, drawn_from: str) -> Mapping[str, Any] | None:
@@ -93,7 +97,7 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
     with s3_errors(target.archive_uri, endpoint_of(client)):
         if there is not None and SAMPLE_OF not in there["metadata"] and drawn_from == target.archive_uri:
             if there["etag"] != source["etag"]:
-                raise SourceError(f"{drawn_from} was replaced after the sample was drawn: run make sample again")
+                raise SourceError(f"{drawn_from} was replaced after the sample was drawn: run the same command again")
             drawn_from = _keep(client, target, there)
         metadata = {SAMPLE_OF: drawn_from, _SOURCE_ETAG: source["etag"], _SHA256: checksum}
         name = target.archive_key.removesuffix(".tar.gz")
@@ -105,7 +109,7 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
             (paths.archive, target.archive_key, "application/gzip"),
         ):
             _put(
-                client, path, f"s3://{target.source.bucket}/{key}", {"Metadata": metadata, "ContentType": content_type}
+                client, path, object_uri(target.source.bucket, key), {"Metadata": metadata, "ContentType": content_type}
             )
     return StepResult(f"{quantity(size, 'B')} to {target.archive_uri}")
 
@@ -117,7 +121,11 @@ def _put(client: S3Client, path: Path, uri: str, arguments: dict[str, Any]) -> N
     with disk_errors(path), track("upload", path.stat().st_size, "B") as progress:
         try:
             client.upload_file(
-                str(path), address.netloc, address.path.lstrip("/"), ExtraArgs=arguments, Callback=progress.advance
+                str(path),
+                address.netloc,
+                unquote(address.path.lstrip("/")),
+                ExtraArgs=arguments,
+                Callback=progress.advance,
             )
         except S3UploadFailedError as error:
             reason = " ".join(str(error).rpartition(": ")[2].split())
@@ -144,7 +152,7 @@ def _keep(client: S3Client, target: Settings, there: Mapping[str, Any]) -> str:
     """
     landed = read_manifest(target.archive_path, ArchiveManifest)
     if landed is None or (landed.uri, landed.etag) != (target.archive_uri, there["etag"]):
-        raise SourceError(f"{target.archive_uri} is not what was drawn from: run make sample again")
+        raise SourceError(f"{target.archive_uri} is not what was drawn from: run the same command again")
     kept = full_settings(target)
     _put(client, target.archive_path, kept.archive_uri, {"Metadata": dict(there["metadata"])})
     say(f"  {target.archive_uri} is kept as {kept.archive_uri}, from which make sample draws from now on")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Never
 
 from pipeline.activity import print_line
 from pipeline.errors import PipelineError
-from pipeline.interrupt import answer_with, answered_interrupts, is_interrupted, leave
+from pipeline.interrupt import ANSWER, answer_with
 
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\
   DATASET, MODE or DEEPCVR_MODE, FORCE=1         as the options
+  SOURCE                                         s3 or s3://bucket/prefix (production mode: s3), or generated, data
+                                                 that the embedded server holds (development mode)
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_ENDPOINT_URL
-                                                 the S3 store, as boto3 finds it; with none of them, development
-                                                 mode reads generated data from the embedded one (make up)
+                                                 the S3 store, as boto3 finds it; the first, or either of the last two,
+                                                 stands for SOURCE=s3 in development mode too
 """
 SERVER_ENVIRONMENT = """\
   MYSQL_HOST, MYSQL_PORT, MYSQL_USER, MYSQL_PASSWORD
@@ -87,39 +87,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
 
 
-def run_main(main: Callable[[], int]) -> Never:
-    """Run the main function of a command, answering Ctrl-C and SIGTERM, and end the process with its exit code.
-
-    The process ends at once: Python itself would wait for every thread, and one that asks a network which is gone holds
-    it for minutes.
-
-    Args:
-        main: gives the exit code, or raises SystemExit with it as argparse does.
-    """
-    with answered_interrupts("nothing was begun"):
-        try:
-            code = main()
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        if not is_interrupted():
-            leave(code)
-    raise AssertionError("an interrupt ends the process")
-
-
-def run_module(name: str) -> Never:
-    """Run the function `main` of a module as `run_main` does, which answers while the module is imported too.
-
-    Args:
-        name: the module's.
-    """
-    run_main(lambda: int(importlib.import_module(name).main()))
-
-
 def run_command(
     command: Callable[[], None],
     *,
     verbose: bool,
-    interrupted: str,
+    interrupted: str = ANSWER,
     grace_seconds: float | None = None,
     is_private: bool = True,
 ) -> int:

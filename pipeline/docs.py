@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("pipeline.docs")
+
 import errno
 import os
 import socketserver
@@ -14,7 +19,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
-from pipeline.cli import command_parser, run_command, run_main, say
+from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import ServiceError, SettingsError
 
 _TARGET = Path(__file__).resolve().parents[1] / "target"
@@ -85,7 +90,3 @@ def _free_port(after: int) -> int:
         with suppress(OSError), _Server(("127.0.0.1", port), _Quiet):
             return port
     return _PORT
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -5,6 +5,11 @@ A table's contract is what the database gets, and the dbt test `contract_is_enfo
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("pipeline.erd")
+
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from pipeline.cli import command_parser, run_command, run_main, say
+from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import UsageError
 
 _FOREIGN_KEY = re.compile(r"(\w+) \((\w+)\)")
@@ -295,7 +300,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(
         make, verbose=options.verbose, interrupted="the same command draws the picture anew", is_private=False
     )
-
-
-if __name__ == "__main__":
-    run_main(main)

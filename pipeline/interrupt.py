@@ -7,6 +7,7 @@ Standard library only: set-up is answered too.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Never
 
+# True of every command, until it has a better one.
+ANSWER = "run the same command again"
 # How long the work may take to put itself away after a signal.
 GRACE_SECONDS = 4.0
 # How long a child process has between SIGTERM and SIGKILL.
@@ -33,6 +36,35 @@ _SECONDS_OF_ONE_SIGNAL = 0.1
 _line = ""
 _grace_seconds = GRACE_SECONDS
 _received: list[int] = []
+_answered = threading.Event()
+
+
+def run_main(main: Callable[[], int]) -> Never:
+    """Run the main function of a command, answering Ctrl-C and SIGTERM, and end the process with its exit code.
+
+    The process ends at once: Python itself would wait for every thread, and one that asks a network which is gone holds
+    it for minutes.
+
+    Args:
+        main: gives the exit code, or raises SystemExit with it as argparse does.
+    """
+    with suppress(KeyboardInterrupt), answered_interrupts(ANSWER):
+        try:
+            code = main()
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if not _received:
+            leave(code)
+    leave_interrupted()  # one that came between two steps of the above
+
+
+def run_module(name: str) -> Never:
+    """Run the function `main` of a module as `run_main` does, which answers while the module is imported too.
+
+    Args:
+        name: the module's.
+    """
+    run_main(lambda: int(importlib.import_module(name).main()))
 
 
 def answer_with(line: str, *, grace_seconds: float | None = None) -> None:
@@ -51,11 +83,6 @@ def answer_with(line: str, *, grace_seconds: float | None = None) -> None:
         raise KeyboardInterrupt
 
 
-def is_interrupted() -> bool:
-    """Whether a signal has come: what follows is its doing."""
-    return bool(_received)
-
-
 @contextmanager
 def answered_interrupts(line: str) -> Iterator[None]:
     """Run a block that a signal ends, with one line, at the latest after a short grace.
@@ -68,18 +95,19 @@ def answered_interrupts(line: str) -> Iterator[None]:
         line: tells how to continue, until `answer_with` has another.
     """
     _received.clear()
+    _answered.clear()
     answer_with(line, grace_seconds=GRACE_SECONDS)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    answered, ended = threading.Event(), threading.Event()
-    interrupt, interrupt_again = _interrupt_once(answered)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(reader, ended), daemon=True)
+    watcher.start()
+    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    interrupt, interrupt_again = _interrupt_once()
+    previous_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
     previous = {
         number: signal.signal(number, interrupt) for number in (*_SIGNALS, signal.SIGALRM) if _is_heeded(number)
     }
-    previous_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    previous_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
-    watcher = threading.Thread(target=_watch, args=(reader, answered, ended), daemon=True)
-    watcher.start()
     is_stray = False
     try:
         try:
@@ -92,9 +120,7 @@ def answered_interrupts(line: str) -> Iterator[None]:
         if _received or is_stray:
             for number in previous:
                 signal.signal(number, _leave_to_the_watcher)
-            if not answered.wait(_SECONDS_TO_ANSWER):
-                _tell()
-            leave(128 + (_received[0] if _received else signal.SIGINT))
+            leave_interrupted()
     finally:
         signal.set_wakeup_fd(previous_wakeup)
         for number, handler in previous.items():
@@ -111,9 +137,7 @@ def _is_heeded(number: signal.Signals) -> bool:
     return signal.getsignal(number) is not signal.SIG_IGN
 
 
-def _interrupt_once(
-    answered: threading.Event,
-) -> tuple[Callable[[int, FrameType | None], None], Callable[[sys.UnraisableHookArgs], None]]:
+def _interrupt_once() -> tuple[Callable[[int, FrameType | None], None], Callable[[sys.UnraisableHookArgs], None]]:
     """Make a handler that interrupts the work, but not the putting away that follows: the next signal ends that.
 
     Packages that are interrupted while they are imported swallow it, or make another error of it, and so does a
@@ -128,7 +152,7 @@ def _interrupt_once(
     def interrupt(_number: int, frame: FrameType | None) -> None:
         if done:
             return
-        answered.wait(_SECONDS_TO_ANSWER)
+        _answered.wait(_SECONDS_TO_ANSWER)
         if _is_importing(frame):
             signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_TRIES)
             return
@@ -157,7 +181,7 @@ def _leave_to_the_watcher(_number: int, _frame: FrameType | None) -> None:
     pass
 
 
-def _watch(reader: int, answered: threading.Event, ended: threading.Event) -> None:
+def _watch(reader: int, ended: threading.Event) -> None:
     """Answer the first of the signals, and end the process when the work does not."""
     answered_at = -_SECONDS_OF_ONE_SIGNAL
     while True:
@@ -167,12 +191,11 @@ def _watch(reader: int, answered: threading.Event, ended: threading.Event) -> No
         if not numbers or time.monotonic() - answered_at < _SECONDS_OF_ONE_SIGNAL:
             continue
         if _received:
-            leave(128 + _received[0])
+            leave_interrupted()
         _received.append(numbers[0])
         answered_at = time.monotonic()
         threading.Thread(target=_end_later, args=(ended,), daemon=True).start()
         _tell()
-        answered.set()
 
 
 def _tell() -> None:
@@ -183,11 +206,19 @@ def _tell() -> None:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             os.dup2(nothing, stream.fileno())
         os.write(answer, f"{begin}interrupted: {_line}\n".encode())
+    _answered.set()
 
 
 def _end_later(ended: threading.Event) -> None:
     if not ended.wait(_grace_seconds):
-        leave(128 + _received[0])
+        leave_interrupted()
+
+
+def leave_interrupted() -> Never:
+    """End the process now, with the exit code of the signal that has come, when that is answered."""
+    if not _answered.wait(_SECONDS_TO_ANSWER):
+        _tell()  # it came when nobody watched, or by no signal
+    leave(128 + (_received[0] if _received else signal.SIGINT))
 
 
 def leave(code: int) -> Never:

@@ -16,6 +16,7 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
+from pipeline.commands import UP
 from pipeline.errors import DatabaseError
 from pipeline.settings import MysqlSettings
 
@@ -76,7 +77,7 @@ _CANNOT_CONNECT = {2002, 2003, 2005}
 _ACCESS_DENIED = {1045, 1698}
 _TLS_FAILED = {2026}
 _CONNECTION_LOST = (1053, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031)
-_EMBEDDED_REFUSED = "the embedded MySQL server is not running: run make up"
+_EMBEDDED_REFUSED = f"the embedded MySQL server is not running: run {UP}"
 _ALLOW_LOAD_DATA = "let an administrator `set global local_infile = on`, and write it into the server's configuration"
 _AGAIN = "run the same command again, it continues where this one stopped"
 
@@ -135,7 +136,7 @@ def connect(
         **_tls_arguments(settings),
     }
     with explained(settings):
-        connection = connection_class(database=database, **arguments)
+        connection = _open(connection_class, database, arguments)
         try:
             _keep_alive(connection)
             if seconds_to_wait is None:
@@ -147,6 +148,18 @@ def connect(
             connection.close()
             raise
         return connection
+
+
+def _open(
+    connection_class: type[MysqlConnection], database: str | None, arguments: Mapping[str, Any]
+) -> MysqlConnection:
+    try:
+        return connection_class(database=database, **arguments)
+    except pymysql.err.OperationalError as error:
+        if "host" not in arguments or error.args[0] not in _CONNECTION_LOST:
+            raise
+        reason = f"something takes the connection, and does not speak as one: {error.args[1]}"
+        raise pymysql.err.OperationalError(min(_CANNOT_CONNECT), reason) from error
 
 
 class _PatientStream(io.RawIOBase):

@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal, Never, Protocol, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Literal, Never, Protocol, TextIO
 
 from pipeline.activity import bar_shown, print_line
 from pipeline.background import beside
 from pipeline.printable import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Unit = Literal["B", "rows"]
 
@@ -78,6 +79,8 @@ def track(label: str, total: int | None, unit: Unit, *, stream: TextIO | None = 
         with bar_shown(lambda: None):
             yield _Lines(label, total, unit, stream)
         return
+    from tqdm import tqdm  # noqa: PLC0415 - what only asks for a unit goes without
+
     shown: list[tqdm[Never]] = []
 
     def clear() -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pymysql
 
+from pipeline.commands import dbt_command, make_command
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import current_partitions, has_loaded_features
 from pipeline.settings import CORE_TABLES, Settings
-from pipeline.status import dbt_command, make_variables
 from pipeline.waiting import waits_reported
 
 # What dbt writes into the comment of each table that it publishes.
@@ -119,7 +119,7 @@ def _what_is_missing(reader: MysqlConnection, settings: Settings, names: Sequenc
         if missing
         else f"{settings.staging_database} lacks a table"
     )
-    return f"{what}: run {_extract(settings)}, then {_dbt_run(settings)}, then the same command again"
+    return f"{what}: {_built_again(settings, extract=True)}"
 
 
 def _load_of(reader: MysqlConnection, settings: Settings) -> int:
@@ -136,7 +136,7 @@ def _load_of(reader: MysqlConnection, settings: Settings) -> int:
     which = f"loads {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "an unknown load"
     raise DatabaseError(
         f"the tables of {settings.database} are of {which}, because dbt run is at work or was stopped: run"
-        f" {_dbt_run(settings)} to its end, then the same command again"
+        f" {dbt_command('run', settings)} to its end, then the same command again"
     )
 
 
@@ -149,14 +149,11 @@ def _require_staged(reader: MysqlConnection, settings: Settings, load_id: int) -
         return
     held = "no load" if staged is None else f"load {staged}{'' if is_whole else ', which is not complete'}"
     raise DatabaseError(
-        f"the tables of {settings.database} are of load {load_id}, and {settings.staging_database} holds {held}: run"
-        f" {'' if is_whole else f'{_extract(settings)}, then '}{_dbt_run(settings)}, then the same command again"
+        f"the tables of {settings.database} are of load {load_id}, and {settings.staging_database} holds {held}:"
+        f" {_built_again(settings, extract=not is_whole)}"
     )
 
 
-def _extract(settings: Settings) -> str:
-    return f"make extract{make_variables(settings.mode, settings.data_set.name)}"
-
-
-def _dbt_run(settings: Settings) -> str:
-    return dbt_command("run", settings.mode, settings.data_set.name)
+def _built_again(settings: Settings, *, extract: bool) -> str:
+    commands = [make_command("extract", settings)] if extract else []
+    return f"run {', then '.join([*commands, dbt_command('run', settings)])}, then the same command again"

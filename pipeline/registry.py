@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -152,6 +152,10 @@ class LoadTotals:
     num_structures: int
     num_rejects: int
     num_non_records: int
+
+    def without(self, others: LoadTotals) -> LoadTotals:
+        """Give what is left beside what some of the partitions hold."""
+        return LoadTotals(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(others), strict=True)))
 
 
 @dataclass(frozen=True)

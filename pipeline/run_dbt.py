@@ -5,10 +5,15 @@ Arguments, output and exit codes are dbt's own.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("pipeline.run_dbt")
+
 import sys
 from collections.abc import Sequence
 
-from pipeline.cli import run_command, run_main
+from pipeline.cli import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +42,3 @@ def _run(arguments: list[str]) -> None:
     from dbt.cli.main import cli  # noqa: PLC0415 - it takes seconds, in which Ctrl-C is answered
 
     cli(arguments, prog_name="dbt")
-
-
-if __name__ == "__main__":
-    run_main(main)

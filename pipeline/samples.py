@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.commands import make_command
 from pipeline.errors import LoadError
 from pipeline.files import read_json, write_json
 from pipeline.landed import MemberManifest, read_manifest
@@ -93,10 +94,12 @@ def read_source(settings: Settings) -> SampleSource:
         source = SampleSource(str(declared["uri"]), str(declared["etag"]), str(declared["sha256"]), files)
     except (KeyError, TypeError, ValueError):
         raise LoadError(
-            f"nothing to draw {settings.data_set.name} from has landed: run make sample, which downloads it first"
+            f"nothing to draw {settings.data_set.name} from has landed: run"
+            f" {make_command('sample', settings)}, which downloads it first"
         ) from None
     for file in source.files.values():
         manifest = read_manifest(file.path, MemberManifest)
         if manifest is None or manifest.sha256 != file.sha256:
-            raise LoadError(f"{file.path} is not the file that was unpacked: run make sample, which lands it again")
+            again = make_command("sample", settings)
+            raise LoadError(f"{file.path} is not the file that was unpacked: run {again}, which lands it again")
     return source

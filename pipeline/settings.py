@@ -265,7 +265,7 @@ def check_environment(environ: Mapping[str, str], root: Path) -> None:
         SettingsError: a setting makes no sense.
     """
     mode = _choose_mode(environ.get("DEEPCVR_MODE") or environ.get("MODE") or "development")
-    names = _names_of_data_sets(root / "pipeline.yml")
+    names = names_of_data_sets(root / "pipeline.yml")
     if names:
         _choose_data_set(environ.get("DATASET") or "train", names)
     read_flag("FORCE", environ.get("FORCE"))
@@ -285,8 +285,11 @@ def read_flag(name: str, value: str | bool | None) -> bool:
     return text in ("1", "true", "yes")
 
 
-def _names_of_data_sets(path: Path) -> list[str]:
-    """Read the names below data_sets as pipeline.yml is written; none where it is written in another way."""
+def names_of_data_sets(path: Path) -> list[str]:
+    """Read the names below data_sets as pipeline.yml is written; none where it is written in another way.
+
+    Before set-up there is no reader of YAML.
+    """
     found = re.search(r"^data_sets:[ \t]*\n((?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)+)", path.read_text(encoding="utf-8"), re.M)
     lines = [line for line in found[1].splitlines() if line.strip() and line.strip()[0] != "#"] if found else []
     indent = min((len(line) - len(line.lstrip()) for line in lines), default=0)

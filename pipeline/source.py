@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from pipeline.commands import UP
 from pipeline.errors import ServiceError, SettingsError
 from pipeline.settings import Settings, SourceKind
 
@@ -194,9 +195,7 @@ def _require_embedded(source: Source) -> None:
         is_ours = False
     if not is_ours:
         place = urlsplit(source.client_arguments["endpoint_url"]).netloc
-        raise ServiceError(
-            f"the embedded S3 server is not running: another program has its port ({place}): run make up"
-        )
+        raise ServiceError(f"the embedded S3 server is not running: another program has its port ({place}): run {UP}")
 
 
 def _endpoint_is_configured(session: Session) -> bool:
@@ -223,4 +222,4 @@ def _find_arguments(services: Path) -> dict[str, Any]:
         socket.create_connection((address.hostname, address.port), timeout=5).close()
         return embedded_arguments(declared)
     except (OSError, KeyError, TypeError, ValueError):
-        raise ServiceError("the embedded S3 server is not running: run make up") from None
+        raise ServiceError(f"the embedded S3 server is not running: run {UP}") from None

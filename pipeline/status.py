@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipeline.commands import dbt_command, make_command
 from pipeline.errors import DatabaseError
 from pipeline.files import read_json
 from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part_path, read_manifest
@@ -76,6 +77,11 @@ class DataSetStatus:
         """Its stages in the order in which they are done."""
         return (self.downloaded, self.unpacked, self.staged, self.built, self.tested)
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Its mode and its name, for the commands that are about it."""
+        return self.mode, self.data_set
+
 
 @dataclass(frozen=True)
 class Status:
@@ -128,19 +134,11 @@ def read_status(settings: Settings, *, has_server: bool = True) -> Status:
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """Give a status as what JSON can hold."""
-    return asdict(status)
-
-
-def make_variables(mode: str, data_set: str) -> str:
-    """Give what a call of make says of a data set and a mode, behind a blank; nothing for the defaults."""
-    return f"{'' if data_set == 'train' else f' DATASET={data_set}'}{'' if mode == 'development' else f' MODE={mode}'}"
-
-
-def dbt_command(verb: str, mode: str, data_set: str) -> str:
-    """Give a call of dbt for a data set and a mode."""
-    target = "" if data_set == "train" else f" --target {data_set}"
-    return f"{'' if mode == 'development' else f'MODE={mode} '}dbt {verb}{target}"
+    """Give a status as what JSON can hold, with the command that is `next` for each data set."""
+    told = asdict(status)
+    for one, each in zip(status.data_sets, told["data_sets"], strict=True):
+        each["next"] = next_command(one)
+    return told
 
 
 def next_command(status: DataSetStatus) -> str | None:
@@ -150,12 +148,11 @@ def next_command(status: DataSetStatus) -> str | None:
         return None
     if staged != "done":
         # The first time the whole job, which explains itself.
-        command = "make run" if all(stage.state == "no" for stage in status.stages) else "make extract"
-        return f"{command}{make_variables(status.mode, status.data_set)}"
+        target = "run" if all(stage.state == "no" for stage in status.stages) else "extract"
+        return make_command(target, status.names)
     if built != "done":
-        return dbt_command("run", status.mode, status.data_set)
-    has_to_test = tested in ("no", "partly", "outdated")
-    return dbt_command("test", status.mode, status.data_set) if has_to_test else None
+        return dbt_command("run", status.names)
+    return dbt_command("test", status.names) if tested in ("no", "partly", "outdated") else None
 
 
 def lines_of(status: Status, settings: Settings) -> Iterator[str]:
@@ -187,7 +184,7 @@ def lines_of(status: Status, settings: Settings) -> Iterator[str]:
     if command:
         yield f"next for {what}: {command}"
     elif chosen.tested.state == "failed":
-        yield f"{what}: tests have failed; dbt test tells which"
+        yield f"{what}: tests have failed; {dbt_command('test', chosen.names)} tells which"
     else:
         yield f"{what}: complete, in {chosen.database}"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("pipeline.summary")
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.activity import working
 from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parser, run_command, say
+from pipeline.commands import dbt_command, make_command
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.published import hold_tables
 from pipeline.registry import LoadTotals, RunOfTests, file_totals, latest_test_run
@@ -62,8 +63,8 @@ def summary(settings: Settings) -> list[str]:
         f"{settings.database}, from {settings.archive_uri}",
         *_aligned(lines),
         f"  rejected records: {rejects:,}",
-        f"  {_tests(tests)}",
-        "  lineage and columns: dbt docs serve, then http://localhost:8080",
+        f"  {_tests(tests, settings)}",
+        next_line(settings),
     ]
 
 
@@ -94,9 +95,15 @@ def _aligned(lines: Sequence[_Line]) -> list[str]:
     return [f"  {line.table:<{name}}  {line.rows:>{rows},} rows   {line.source}" for line in lines]
 
 
-def _tests(run: RunOfTests | None) -> str:
+def next_line(settings: Settings) -> str:
+    """Name what can be done with tables that are built."""
+    page, documents, files = (make_command(target, settings) for target in ("report", "docs", "export"))
+    return f"  next: {page} (what the tables hold), {documents} (lineage and columns), {files} (Parquet)"
+
+
+def _tests(run: RunOfTests | None, settings: Settings) -> str:
     if run is None:
-        return "tests: none were run: run dbt test"
+        return f"tests: none were run: run {dbt_command('test', settings)}"
     return f"tests: {run.num_passed} passed, {run.num_warned} warned, {run.num_failed} failed"
 
 

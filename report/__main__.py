@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
+
+    run_module("report.__main__")
+
 import argparse
 import os
 from collections.abc import Sequence
@@ -13,7 +18,6 @@ from pipeline.cli import (
     add_data_set_options,
     command_parser,
     run_command,
-    run_main,
 )
 
 IMPRESSIONS, GROUPS = 10_000, 500
@@ -94,7 +98,3 @@ def _parser() -> argparse.ArgumentParser:
         help="and of so many common feature groups (default: %(default)s)",
     )
     return parser
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.commands import make_command
 from pipeline.page import SMALL_SIZE, count, figure, page, paragraph, percent, table
 from pipeline.progress import duration, quantity
 from pipeline.settings import Settings
@@ -96,7 +97,7 @@ def _parts(settings: Settings, findings: Findings, now: datetime) -> Iterator[Ma
     yield from _ranks(findings)
     yield from _impression(counts)
     yield from _loads(counts)
-    yield from _about(findings)
+    yield from _about(settings, findings)
 
 
 def _section(place: str, title: str) -> Markup:
@@ -193,7 +194,8 @@ def _nothing_lost(findings: Findings) -> Iterator[Markup]:
     yield _section("nothing-lost", "From the lines of the source to the rows of the tables")
     if findings.files is None:
         yield paragraph(
-            "What the load counted. The long tables have too many rows to be counted here: dbt test compares them."
+            "What the load counted. The long tables have too many rows to be counted here: the tests of dbt"
+            " compare them."
         )
         yield table(
             ("file", "lines", "good rows", "rejected", "structures"),
@@ -534,7 +536,7 @@ def _when(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def _about(findings: Findings) -> Iterator[Markup]:
+def _about(settings: Settings, findings: Findings) -> Iterator[Markup]:
     yield _section("about", "About these figures")
     yield paragraph(
         "Exact, from dbt's reporting views: impressions, labels, features of a field, lengths of lists, sizes of"
@@ -549,5 +551,5 @@ def _about(findings: Findings) -> Iterator[Markup]:
             )
     yield Markup(
         "<p><code>feature_field_summary</code> has the coverage of each field exactly, for those who can wait for it:"
-        " it reads every structure. Columns and lineage: <code>dbt docs serve</code>.</p>\n"
-    )
+        " it reads every structure. Columns and lineage: <code>{}</code>.</p>\n"
+    ).format(make_command("docs", settings))

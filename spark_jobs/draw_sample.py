@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("spark_jobs.draw_sample")
 
@@ -48,24 +48,25 @@ from spark_jobs.failures import explained_failure
 from spark_jobs.partitions import cut_ranges
 from spark_jobs.records import Words
 from spark_jobs.sampling.archive import Member, Piece, compressor, write_archive
-from spark_jobs.sampling.design import Design, Plan, plan_clusters, plan_sample, read_design, strata_of
+from spark_jobs.sampling.design import Plan, plan_clusters, plan_sample, strata_of
 from spark_jobs.sampling.findings import (
     Findings,
+    StratumRow,
     fits,
     printed_table,
     rate_rows,
     strata_rows,
     weighting_effect,
 )
+from spark_jobs.sampling.parameters import Design, StratumRule, read_design
 from spark_jobs.sampling.passes import (
-    CellTally,
     Drawn,
     FileTally,
     GroupCounts,
     Range,
+    Replicates,
     SampleTally,
     Stratum,
-    StratumRule,
     count_clusters,
     count_groups,
     count_samples,
@@ -79,8 +80,8 @@ from spark_jobs.sampling.scan import scan
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-# Raised when the same source and parameters would give another sample.
-FORMAT = 1
+# Raised when the same source and parameters would give another sample, or another account of it.
+FORMAT = 2
 
 # A task's share of a file: small enough that all cores have work, large enough that what comes back stays small.
 LARGEST_RANGE = 64 << 20
@@ -128,12 +129,14 @@ class Population:
     Attributes:
         groups: indexes of the common feature groups, sorted, each once.
         clusters: how many samples each group has; of a sample of groups only.
+        replicates: the samples by random groups of these; of a sample of groups only.
     """
 
     common: FileTally
     groups: Words
     samples: SampleTally
     clusters: GroupCounts | None
+    replicates: Replicates | None = None
 
 
 @dataclass(frozen=True)
@@ -256,10 +259,14 @@ def count_population(job: Job, design: Design) -> Population:
             samples.add(each)
         return Population(common, groups, samples, None)
     clusters = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, 4), np.int64))
-    for each, more in job.run("count samples", "sample", lambda part: count_clusters(part, shared(), rule)):
+    replicates, random_key = Replicates(), make_key(design.seed, "replicates")
+    for each, more, by_group in job.run(
+        "count samples", "sample", lambda part: count_clusters(part, random_key, shared(), rule)
+    ):
         samples.add(each)
         clusters = merge_groups(clusters, more)
-    return Population(common, groups, samples, clusters)
+        replicates.add(by_group)
+    return Population(common, groups, samples, clusters, replicates)
 
 
 def _key(design: Design) -> Key:
@@ -350,12 +357,7 @@ class _Written:
             self.common.see(found)
             self.groups.add(found.index)
             return
-        self.samples.file.see(found)
-        scenes = found.scene if found.scene is not None else np.full(len(found.label), -3)
-        cells, counts = np.unique(np.stack([found.label, scenes]), axis=1, return_counts=True)
-        for (label, scene), count in zip(cells.T.tolist(), counts.tolist(), strict=True):
-            cell = (label, scene if found.scene is not None else None)
-            self.samples.cells.setdefault(cell, CellTally()).count += count
+        self.samples.see(found, np.ones(len(found.index), np.bool_))
         self.referred.add(found.index)
         if self._clusters:
             index, place = np.unique(found.index, return_inverse=True)
@@ -389,6 +391,7 @@ def _write(settings: Settings, drawing: _Drawing, members: Sequence[Member]) -> 
         sample_groups=written.common,
         num_sample_groups=len(written.groups.all()),
         drawn_groups=written.drawn_groups if design.clusters else None,
+        replicates=population.replicates,
     )
     _check(findings, written)
     manifest = {
@@ -471,6 +474,7 @@ def _described_source(settings: Settings, findings: Findings, source: SampleSour
 
 
 def _described_findings(findings: Findings) -> dict[str, Any]:
+    rows, strata = strata_rows(findings), {each.stratum for each in findings.plan.strata}
     return {
         "samples": {"source": findings.source.file.num_eligible, "sample": findings.sample.file.num_eligible},
         "common_feature_groups": {"source": findings.num_groups, "sample": findings.num_sample_groups},
@@ -488,24 +492,28 @@ def _described_findings(findings: Findings) -> dict[str, Any]:
             }
             for each, row in zip(findings.plan.targets, rate_rows(findings), strict=True)
         ],
-        "strata": [
-            {
-                "name": row.name,
-                "click_label": None if row.stratum[0] is None else row.stratum[0] >> 1,
-                "conversion_label": None if row.stratum[0] is None else row.stratum[0] & 1,
-                "scene": row.stratum[1],
-                "source": row.source,
-                "sample": row.sample,
-                "weight": row.weight,
-                "interval": [row.interval.low, row.interval.high],
-            }
-            for row in strata_rows(findings)
-        ],
+        "strata": [_described_row(row) for row in rows if row.stratum in strata],
+        # Of labels that do not make the strata.
+        "labels": [_described_row(row) for row in rows if row.stratum not in strata],
         "design_effect_of_weights": weighting_effect(findings),
         "goodness_of_fit": [
             {"of": name, "statistic": fit.statistic, "degrees": fit.degrees, "p_value": fit.p_value}
             for name, fit, _ in fits(findings)
         ],
+    }
+
+
+def _described_row(row: StratumRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "click_label": None if row.stratum[0] is None else row.stratum[0] >> 1,
+        "conversion_label": None if row.stratum[0] is None else row.stratum[0] & 1,
+        "scene": row.stratum[1],
+        "source": row.source,
+        "sample": row.sample,
+        "weight": row.weight,
+        "estimate": row.estimate,
+        "interval": [row.interval.low, row.interval.high],
     }
 
 

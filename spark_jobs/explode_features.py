@@ -20,14 +20,15 @@ from typing import Any, TypeAlias
 if not __package__:  # run as a file, by spark-submit: that puts this folder on the path, not the project's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-if __name__ == "__main__":  # above the imports, which take long: Ctrl-C is answered from here on
-    from pipeline.cli import run_module
+if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
+    from pipeline.interrupt import run_module
 
     run_module("spark_jobs.explode_features")
 
 
 from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
+from pipeline.commands import make_command
 from pipeline.errors import DatabaseError, LoadError
 from pipeline.landed import MemberManifest, read_manifest
 from pipeline.mysql import MysqlConnection, explained
@@ -74,13 +75,25 @@ class SourceFile:
     sha256: str
 
 
+_NOTHING = LoadTotals(0, 0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class Load:
-    """A load, those of its partitions that are still to be landed, and whether its distinct features are there."""
+    """A load, as a run finds or begins it.
+
+    Attributes:
+        pending: those of its partitions that are still to be landed.
+        num_partitions: how many it has in all.
+        landed: what the others hold, which earlier runs have landed.
+        has_features: whether its distinct features are there.
+    """
 
     load_id: int
     pending: tuple[Partition, ...]
-    has_features: bool
+    num_partitions: int
+    landed: LoadTotals = _NOTHING
+    has_features: bool = False
 
 
 def read_parameters(parameters: Mapping[str, Any]) -> int:
@@ -115,7 +128,7 @@ def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool
             files = _source_files(settings, registry)
             load = _current_load(registry, files) if not settings.force else None
             if load and load.has_features:
-                return StepResult(f"skipped: {_counts(load_totals(registry, load.load_id))} are in staging already")
+                return StepResult(f"skipped: {_counts(load.landed)} are in staging already")
             load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
         seconds = _land(settings, destination, load, files, verbose=verbose) if load.pending else 0.0
@@ -134,10 +147,12 @@ def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind
     path, uri = settings.member_path(kind), settings.member_uri(kind)
     asset = landed_asset(registry, uri)
     if asset is None or not path.is_file():
-        raise LoadError(f"{path} has not landed: run make extract, which downloads and unpacks it first")
+        raise LoadError(f"{path} has not landed: run {make_command('extract', settings)}, which downloads it first")
     manifest = read_manifest(path, MemberManifest)
     if manifest is None or manifest.sha256 != asset.sha256:
-        raise LoadError(f"{path} is not the file that was unpacked: run make extract, which unpacks it again")
+        raise LoadError(
+            f"{path} is not the file that was unpacked: run {make_command('extract', settings)}, which unpacks it again"
+        )
     return SourceFile(path, kind, asset.sha256)
 
 
@@ -149,7 +164,8 @@ def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Loa
     if load_id is None or planned_for != wanted or not has_staging_tables(registry):
         return None
     pending = tuple(partition for partition, state in states.items() if state == "planned")
-    return Load(load_id, pending, has_features=has_loaded_features(registry, load_id))
+    landed, has_features = load_totals(registry, load_id), has_loaded_features(registry, load_id)
+    return Load(load_id, pending, len(states), landed, has_features)
 
 
 def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_size: int) -> Load:
@@ -164,7 +180,8 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
     if not any(holds_records(file.path, file.kind) for file in files):
         names = " and ".join(str(file.path) for file in files)
         raise LoadError(
-            f"{names} hold no records: what is in staging stays; make extract loads an archive with records"
+            f"{names} hold no records: what is in staging stays; put an archive with records into the source, and"
+            " run the same command again"
         )
     partitions = [
         partition
@@ -173,7 +190,7 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
     ]
     supersede_load(registry)
     empty_staging_tables(registry)
-    return Load(begin_load(registry, partitions), tuple(partitions), has_features=False)
+    return Load(begin_load(registry, partitions), tuple(partitions), len(partitions))
 
 
 def _land(
@@ -200,7 +217,7 @@ def _land(
     with closing(open_registry(settings)) as registry:
         _, states = current_partitions(registry)
     if left := sum(state != "loaded" for state in states.values()):
-        raise LoadError(f"{left} partitions have not been landed: run make extract again")
+        raise LoadError(f"{left} partitions have not been landed: run {make_command('extract', settings)} again")
     return seconds
 
 
@@ -245,11 +262,18 @@ def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
 
 
 def _summary(totals: LoadTotals, num_features: int, load: Load, seconds: float) -> str:
-    partitions = f"{len(load.pending)} partitions" if len(load.pending) != 1 else "1 partition"
-    rate = totals.num_structures / seconds
-    return (
-        f"{_counts(totals)} in {partitions}, {num_features:,} features, {duration(seconds)} ({rate:,.0f} structures/s)"
-    )
+    """Tell what this run has landed, and how fast; beside it the whole load, where earlier runs have landed some."""
+    own = totals.without(load.landed)
+    parts = [f"{_counts(own)} in {_partitions(len(load.pending))}"] if load.pending else []
+    rate = f" ({own.num_structures / seconds:,.0f} structures/s)" if load.pending else ""
+    told = f"{', '.join([*parts, f'{num_features:,} features'])}, {duration(seconds)}{rate}"
+    if len(load.pending) == load.num_partitions:
+        return told
+    return f"{told}; with those of earlier runs {_counts(totals)} in {_partitions(load.num_partitions)}"
+
+
+def _partitions(number: int) -> str:
+    return "1 partition" if number == 1 else f"{number:,} partitions"
 
 
 def _counts(totals: LoadTotals) -> str:

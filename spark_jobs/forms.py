@@ -81,7 +81,7 @@ def check_form(path: Path, kind: RecordKind) -> None:
         raise LoadError(
             f"{path} does not hold {_named(kind)}: {what}: nothing was loaded; put it into the form of the source"
             " (UTF-8, columns separated by commas, features and their parts by the bytes 1, 2 and 3, no quotes), and"
-            " run make extract again"
+            " run the same command again"
         )
 
 

@@ -27,6 +27,8 @@ MAX_LINE_SIZE = 1 << 30
 # A header line that is no longer than this is seen to be one.
 _LONGEST_HEADER = 1 << 16
 
+_AGAIN = "run the same command again with FORCE=1"
+
 See: TypeAlias = Callable[[memoryview], None]
 
 # The last line of a file need not have a newline.
@@ -89,7 +91,7 @@ def _checksum(path: Path, sha256: str) -> Iterator[See]:
 
         yield see
     if digest.hexdigest() != sha256:
-        raise LoadError(f"{path} is not the file that was unpacked: run make extract FORCE=1")
+        raise LoadError(f"{path} is not the file that was unpacked: {_AGAIN}")
 
 
 def holds_records(path: Path, kind: RecordKind) -> bool:
@@ -165,7 +167,7 @@ def read_range(path: Path, first_byte: int, end_byte: int) -> Iterator[bytes]:
     with open_csv(path) as file:
         yield from _blocks(file, first_byte, end_byte - first_byte)
         if file.tell() != end_byte:
-            raise LoadError(f"{path} has changed since its load was planned: run make extract FORCE=1")
+            raise LoadError(f"{path} has changed since its load was planned: {_AGAIN}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pipeline.settings import MysqlSettings, TlsMode, TlsSettings
 # Of a parametrized fixture: what the first server has shown of the project's own work, the second shows in the soak.
 MARIADB_IN_SOAK = ["mysql", pytest.param("mariadb", marks=pytest.mark.soak)]
 
-_SIZES = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=16 << 20)
+SMALL = Sizes(buffer_pool_bytes=128 << 20, redo_log_bytes=16 << 20)
 
 
 # Room for the tables that are made while innodb_file_per_table is off.
@@ -66,7 +66,7 @@ class FragileServer:
         # A write beyond the limit of a file's size then fails, as on a full disk, and does not end the server.
         command = ("env", "--ignore-signal=XFSZ", *self.program.command)
         options = [*self.tls, f"--innodb-data-file-path=ibdata1:12M:autoextend:max:{_SHARED_SPACE_MIB}M"]
-        start_mysql(replace(self.program, command=command), self.base, tcp=self.tcp, sizes=_SIZES, options=options)
+        start_mysql(replace(self.program, command=command), self.base, tcp=self.tcp, sizes=SMALL, options=options)
 
     def stop(self) -> None:
         """Stop it in good order."""

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from embedded import DEFAULT_SCALE, DEFAULT_SEED
 from embedded.source_data.facts import COMMON_ROW_BYTES, DATA_SETS, SKELETON_ROW_BYTES, DataSet
 from embedded.source_data.rows import Plan, common_chunks, make_plan, sample_chunks
 from embedded.source_data.text import Chunk
 from pipeline.errors import PipelineError, UsageError
 
-DEFAULT_SCALE = 0.001
-DEFAULT_SEED = 20220601
 SMALLEST_SCALE = 0.00001
 # Level 6 makes the archive a fifth smaller and takes four times as long.
 COMPRESSION_LEVEL = 1

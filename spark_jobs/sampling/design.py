@@ -3,182 +3,28 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.errors import LoadError, UsageError
-from pipeline.settings import read_flag
 from spark_jobs.sampling import theory
-from spark_jobs.sampling.passes import Cell, CellTally, GroupCounts, Stratum, StratumRule
+from spark_jobs.sampling.parameters import TARGET_NAMES, Design, Margin, StratumRule, Target
+from spark_jobs.sampling.passes import Cell, CellTally, GroupCounts, Stratum
 from spark_jobs.sampling.scan import NO_SCENE, SEVERAL_SCENES
 
-Target = Literal["ctr", "cvr", "ctcvr"]
-Allocation = Literal["proportional", "neyman"]
-
-TARGETS: tuple[Target, ...] = get_args(Target)
-ALLOCATIONS: tuple[Allocation, ...] = get_args(Allocation)
-TARGET_NAMES: Mapping[Target, str] = {
-    "ctr": "click-through rate",
-    "cvr": "conversion rate given a click",
-    "ctcvr": "click-through and conversion rate",
-}
 # Labels as 2 * click_label + conversion_label: those that are hits of a target, and those that it is a rate of.
 _HITS: Mapping[Target, tuple[int, ...]] = {"ctr": (2, 3), "cvr": (3,), "ctcvr": (3,)}
 _BASE: Mapping[Target, tuple[int, ...]] = {"ctr": (0, 1, 2, 3), "cvr": (2, 3), "ctcvr": (0, 1, 2, 3)}
 
 LABEL_NAMES = ("no response", "conversion without click", "click-through", "click-through and conversion")
+LABELS = range(len(LABEL_NAMES))
 # In the order in which a person thinks of them.
 LABEL_ORDER = (0, 2, 3, 1)
 
 # More strata than this are a mistake: field 301 has three values in Ali-CCP.
 MOST_STRATA = 100
-LARGEST_SEED = 2**63 - 1
-
-_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(%?)")
-
-
-@dataclass(frozen=True)
-class Margin:
-    """A margin of error: half the width of an interval.
-
-    Attributes:
-        value: in units of the rate, or as a share of it.
-        relative: whether it is a share of the rate.
-    """
-
-    value: float
-    relative: bool
-
-    def absolute(self, rate: float) -> float:
-        """Give the margin in units of the rate."""
-        return self.value * rate if self.relative else self.value
-
-    def __str__(self) -> str:
-        """Write it as a person reads it."""
-        return f"± {self.value:.6g} absolute" if not self.relative else f"± {self.value * 100:.6g} % of the rate"
-
-
-@dataclass(frozen=True)
-class Design:
-    """What is asked for.
-
-    Attributes:
-        margins: of each target that counts.
-        confidence: of the intervals, between 0 and 1.
-        seed: names the sample among all of the same design.
-        rule: makes the strata.
-        allocation: how the total is divided among them.
-        minimum: the least of each stratum.
-        clusters: whether whole common feature groups are drawn, without strata.
-    """
-
-    margins: Mapping[Target, Margin]
-    confidence: float
-    seed: int
-    rule: StratumRule
-    allocation: Allocation
-    minimum: int
-    clusters: bool
-
-    @property
-    def name(self) -> str:
-        """The kind of sample, in words."""
-        if self.clusters:
-            return "whole common feature groups"
-        strata = " and ".join(
-            name for name, used in (("labels", self.rule.labels), ("scene", self.rule.scenes)) if used
-        )
-        return f"stratified by {strata}, {self.allocation}" if strata else "simple random"
-
-    def described(self) -> dict[str, Any]:
-        """Give the parameters as the manifest has them."""
-        return {
-            "margins": {
-                target: {"value": margin.value, "kind": "relative" if margin.relative else "absolute"}
-                for target, margin in self.margins.items()
-            },
-            "confidence": self.confidence,
-            "seed": self.seed,
-            "strata": {"labels": self.rule.labels, "scene": self.rule.scenes},
-            "allocation": self.allocation,
-            "minimum_per_stratum": self.minimum,
-            "clusters": self.clusters,
-        }
-
-
-def read_design(parameters: Mapping[str, Any]) -> Design:
-    """Read a design as it is typed or declared.
-
-    Args:
-        parameters: `margin`, `confidence`, `seed`, `strata`, `allocation`, `minimum` and `clusters`.
-
-    Raises:
-        UsageError: one of them makes no sense.
-    """
-    clusters = read_flag("CLUSTERS", parameters["clusters"])
-    rule = _strata(str(parameters["strata"]))
-    allocation = str(parameters["allocation"])
-    if allocation not in ALLOCATIONS:
-        raise UsageError(f"ALLOCATION is {allocation!r}, expected {' or '.join(ALLOCATIONS)}")
-    return Design(
-        margins=_margins(str(parameters["margin"])),
-        confidence=_confidence(str(parameters["confidence"])),
-        seed=_whole(parameters["seed"], "SEED", LARGEST_SEED),
-        rule=StratumRule(labels=False, scenes=False) if clusters else rule,
-        allocation="neyman" if allocation == "neyman" and not clusters else "proportional",
-        minimum=0 if clusters else _whole(parameters["minimum"], "MINIMUM", 2**31),
-        clusters=clusters,
-    )
-
-
-def _strata(text: str) -> StratumRule:
-    names = {name.strip() for name in text.split(",")}
-    if not names <= {"labels", "scene", "none"} or (len(names) > 1 and "none" in names):
-        raise UsageError(f"STRATA is {text!r}, expected labels, scene, labels,scene or none")
-    return StratumRule(labels="labels" in names, scenes="scene" in names)
-
-
-def _whole(value: Any, name: str, largest: int) -> int:
-    text = str(value).strip()
-    if not text.isascii() or not text.isdigit() or int(text) > largest:
-        raise UsageError(f"{name} is {text!r}, expected a whole number from 0")
-    return int(text)
-
-
-def _confidence(text: str) -> float:
-    number, percent = _number(text, "CONFIDENCE", "95% or 0.95")
-    confidence = number / 100 if percent else number
-    if not 0 < confidence < 1:
-        raise UsageError(f"CONFIDENCE is {text!r}, expected more than 0 % and less than 100 %, such as 95% or 0.95")
-    return confidence
-
-
-def _margins(text: str) -> Mapping[Target, Margin]:
-    margins: dict[Target, Margin] = {}
-    for part in text.split(","):
-        name, colon, margin = part.rpartition(":")
-        target = next((each for each in TARGETS if each == (name.strip() if colon else "ctr")), None)
-        if target is None or target in margins:
-            raise UsageError(
-                f"MARGIN is {text!r}: name each of {', '.join(TARGETS)} at most once, such as ctr:5%,cvr:20%"
-            )
-        number, percent = _number(margin, "MARGIN", "5% (of the rate) or 0.002 (absolute), ctr:5%,cvr:20% for more")
-        value = number / 100 if percent else number
-        if not 0 < value < 1:
-            raise UsageError(f"MARGIN is {text!r}: a margin is more than 0 and less than {'100 %' if percent else '1'}")
-        margins[target] = Margin(value, relative=bool(percent))
-    return margins
-
-
-def _number(text: str, name: str, example: str) -> tuple[float, bool]:
-    found = _NUMBER.fullmatch(text.strip())
-    if not found:
-        raise UsageError(f"{name} is {text!r}, expected a number such as {example}")
-    return float(found[1]), bool(found[2])
 
 
 @dataclass(frozen=True)
@@ -192,7 +38,8 @@ class TargetSize:
         base: of how many.
         needed: how many of the base are to be drawn.
         total: how many samples that takes in all, on average.
-        design_effect: of drawing whole groups; 1 without.
+        design_effect: of the strata and their weights, or of drawing whole groups: the variance's ratio to that of a
+            sample at random with as many of the base.
     """
 
     target: Target
@@ -232,6 +79,7 @@ class Plan:
         population: how many samples there are to draw from.
         total: how many are drawn; of a sample of groups, about how many.
         strata: how many of each; none of a sample of groups.
+        label_effects: the design effect of the share of each label.
         groups: how many groups are drawn; None of a sample of single impressions.
     """
 
@@ -239,6 +87,7 @@ class Plan:
     population: int
     total: int
     strata: tuple[StratumSize, ...]
+    label_effects: tuple[float, ...]
     groups: int | None = None
 
 
@@ -253,7 +102,14 @@ def stratum_name(stratum: Stratum | Cell) -> str:
 
 def label_counts(cells: Mapping[Cell, CellTally]) -> list[int]:
     """Give how many samples each label has."""
-    return [sum(tally.count for (label, _), tally in cells.items() if label == each) for each in range(4)]
+    return [sum(tally.count for (label, _), tally in cells.items() if label == each) for each in LABELS]
+
+
+def labels_of_strata(strata: Iterable[Stratum], cells: Mapping[Cell, CellTally], rule: StratumRule) -> list[list[int]]:
+    """Give for each stratum how many samples each label has."""
+    return [
+        label_counts({cell: tally for cell, tally in cells.items() if rule.of(cell) == stratum}) for stratum in strata
+    ]
 
 
 def stratum_order(stratum: Stratum) -> tuple[int, int]:
@@ -273,10 +129,7 @@ def strata_of(cells: Mapping[Cell, CellTally], rule: StratumRule) -> dict[Stratu
         strata[stratum] = CellTally()
         for cell, tally in cells.items():
             if rule.of(cell) == stratum:
-                strata[stratum].count += tally.count
-                strata[stratum].sum_length += tally.sum_length
-                strata[stratum].sum_square += tally.sum_square
-                strata[stratum].histogram += tally.histogram
+                strata[stratum].add(tally)
     if len(strata) > MOST_STRATA:
         raise LoadError(f"field 301 makes {len(strata)} strata, more than {MOST_STRATA}: use STRATA=labels")
     return strata
@@ -302,13 +155,22 @@ def plan_sample(design: Design, cells: Mapping[Cell, CellTally]) -> Plan:
         if design.allocation == "neyman"
         else theory.proportional(sizes, total, design.minimum)
     )
+    planned = tuple(map(StratumSize, strata, sizes, drawn))
+    counts = labels_of_strata(strata, cells, design.rule)
+
+    def effect(rates: Sequence[tuple[int, int]]) -> float:
+        hits, bases = zip(*rates, strict=True)
+        return theory.stratified_design_effect(sizes, drawn, bases, hits)
+
     return Plan(
-        targets=targets,
+        targets=tuple(
+            replace(each, design_effect=effect([rate_counts(each.target, labels) for labels in counts]))
+            for each in targets
+        ),
         population=sum(sizes),
         total=sum(drawn),
-        strata=tuple(
-            StratumSize(stratum, size, number) for stratum, size, number in zip(strata, sizes, drawn, strict=True)
-        ),
+        strata=planned,
+        label_effects=tuple(effect([(labels[label], sum(labels)) for labels in counts]) for label in LABELS),
     )
 
 
@@ -339,7 +201,11 @@ def plan_clusters(design: Design, groups: GroupCounts) -> Plan:
             )
         )
     drawn = max(needed)
-    return Plan(tuple(targets), population, round(drawn * population / number), (), drawn)
+    effects = tuple(
+        theory.cluster_design_effect(theory.describe_clusters(groups.labels.sum(axis=1), groups.labels[:, label]))
+        for label in LABELS
+    )
+    return Plan(tuple(targets), population, round(drawn * population / number), (), effects, drawn)
 
 
 def clusters_of(target: Target, groups: GroupCounts) -> theory.Clusters:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
 
 from spark_jobs.sampling import theory
 from spark_jobs.sampling.design import (
-    LABEL_NAMES,
     LABEL_ORDER,
-    TARGET_NAMES,
-    Design,
     Plan,
-    clusters_of,
     label_counts,
+    labels_of_strata,
     rate_counts,
     strata_of,
     stratum_name,
 )
-from spark_jobs.sampling.passes import FileTally, GroupCounts, SampleTally, Stratum
+from spark_jobs.sampling.parameters import TARGET_NAMES, Design
+from spark_jobs.sampling.passes import CellTally, FileTally, GroupCounts, Replicates, SampleTally, Stratum
 from spark_jobs.sampling.theory import Fit, Interval
 
 
@@ -35,6 +36,7 @@ class Findings:
         sample_groups: the common features that were drawn, likewise.
         num_sample_groups: how many groups these are.
         drawn_groups: how many samples of each label each drawn group has; of a sample of groups only.
+        replicates: the source by random groups of its groups; of a sample of groups only.
     """
 
     design: Design
@@ -47,6 +49,7 @@ class Findings:
     sample_groups: FileTally
     num_sample_groups: int
     drawn_groups: GroupCounts | None
+    replicates: Replicates | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,11 @@ class StratumRow:
     """A stratum, or a label, in source and sample.
 
     Attributes:
-        interval: Wilson's, of its share of the source, from the sample.
-        weight: how many of the source each drawn one stands for; None where none was drawn.
+        sample_share: of the drawn, which says nothing of the source where weights differ.
+        estimate: of the share of the source, from the sample, weighted.
+        interval: of the estimate.
+        weight: how many of the source each drawn one stands for; None where none was drawn, and of a label whose
+            samples come from strata with different weights.
     """
 
     stratum: Stratum
@@ -63,6 +69,7 @@ class StratumRow:
     source_share: float
     sample: int
     sample_share: float
+    estimate: float
     interval: Interval
     weight: float | None
 
@@ -80,7 +87,7 @@ class RateRow:
         needed: how many samples it takes in all.
         estimate: from the sample, weighted; None where its base was not drawn.
         interval: of the estimate.
-        design_effect: of drawing whole groups, in the source; 1 without.
+        design_effect: of the strata and their weights, or of drawing whole groups, in the source.
     """
 
     name: str
@@ -94,90 +101,116 @@ class RateRow:
 
 @dataclass(frozen=True)
 class FieldRow:
-    """A feature name: in what share of the records it occurs."""
+    """A feature name: in what share of the records it occurs.
+
+    Attributes:
+        sample_share: of impressions, weighted.
+        interval: of the share in the source; None where the sample says nothing of it.
+    """
 
     name: str
     source_share: float
     sample_share: float
-    interval: Interval
+    interval: Interval | None
 
 
 def strata_rows(findings: Findings) -> list[StratumRow]:
-    """Give each stratum; where labels do not make the strata, each label."""
-    rule = findings.design.rule
-    if not rule.labels:
-        source, sample = label_counts(findings.source.cells), label_counts(findings.sample.cells)
-        counts: dict[Stratum, tuple[int, int]] = {
-            (label, None): (source[label], sample[label]) for label in LABEL_ORDER if source[label]
-        }
-    else:
-        drawn = {stratum: tally.count for stratum, tally in strata_of(findings.sample.cells, rule).items()}
-        counts = {each.stratum: (each.size, drawn.get(each.stratum, 0)) for each in findings.plan.strata}
-    population, total = findings.source.file.num_eligible, findings.sample.file.num_eligible
-    return [
-        StratumRow(
-            stratum,
-            size,
-            size / population,
-            number,
-            number / total,
-            theory.wilson_interval(number, total, findings.design.confidence, population),
-            size / number if number else None,
+    """Give each stratum and, where labels do not make the strata, each label."""
+    plan = findings.plan
+    rows = [
+        # The strata hold their own shares: nothing varies.
+        _stratum_row(
+            findings,
+            row.stratum,
+            [(each.size if each is row else 0, each.size) for each in plan.strata],
+            [(each.drawn if each is row else 0, each.drawn) for each in plan.strata],
+            0.0,
         )
-        for stratum, (size, number) in counts.items()
+        for row in plan.strata
+    ]
+    if findings.design.rule.labels:
+        return rows
+    source, sample = _labels(findings, findings.source), _labels(findings, findings.sample)
+    return rows + [
+        _stratum_row(
+            findings,
+            (label, None),
+            [(labels[label], sum(labels)) for labels in source],
+            [(labels[label], sum(labels)) for labels in sample],
+            plan.label_effects[label],
+        )
+        for label in LABEL_ORDER
+        if any(labels[label] for labels in source)
     ]
 
 
 def rate_rows(findings: Findings) -> list[RateRow]:
     """Give each target that was asked for."""
-    return [_rate_row(findings, number) for number in range(len(findings.plan.targets))]
-
-
-def _rate_row(findings: Findings, number: int) -> RateRow:
-    target, confidence = findings.plan.targets[number], findings.design.confidence
-    if findings.drawn_groups is not None:
-        clusters = clusters_of(target.target, findings.drawn_groups)
-        estimate: float | None = clusters.rate if clusters.mean_size else None
-        interval = theory.cluster_interval(clusters, findings.num_groups_with_samples, confidence)
-    else:
-        weights = {each.stratum: each.size / each.drawn for each in findings.plan.strata if each.drawn}
-        hits = base = 0.0
-        for (label, scene), tally in findings.sample.cells.items():
-            labels = [tally.count if each == label else 0 for each in range(len(LABEL_NAMES))]
-            more_hits, more_base = rate_counts(target.target, labels)
-            weight = weights[findings.design.rule.of((label, scene))]
-            hits, base = hits + weight * more_hits, base + weight * more_base
-        _, drawn_base = rate_counts(target.target, label_counts(findings.sample.cells))
-        estimate = hits / base if base else None
-        interval = (
-            theory.wilson_interval(estimate * drawn_base, drawn_base, confidence, target.base)
-            if estimate is not None
-            else Interval(0.0, 1.0)
+    rows, source, sample = [], _labels(findings, findings.source), _labels(findings, findings.sample)
+    for target in findings.plan.targets:
+        estimate, interval = _estimated(
+            findings,
+            [rate_counts(target.target, labels) for labels in source],
+            [rate_counts(target.target, labels) for labels in sample],
+            target.design_effect,
         )
-    return RateRow(
-        name=TARGET_NAMES[target.target],
-        margin=str(target.margin),
-        source=target.rate,
-        needed=target.total,
-        estimate=estimate,
-        interval=interval,
-        design_effect=target.design_effect,
-    )
+        rows.append(
+            RateRow(
+                name=TARGET_NAMES[target.target],
+                margin=str(target.margin),
+                source=target.rate,
+                needed=target.total,
+                estimate=estimate,
+                interval=interval,
+                design_effect=target.design_effect,
+            )
+        )
+    return rows
 
 
-def field_rows(source: FileTally, sample: FileTally, confidence: float) -> list[FieldRow]:
-    """Give each feature name of a file, in the order of the names."""
+def field_rows(findings: Findings) -> list[FieldRow]:
+    """Give each feature name of the impressions, in the order of the names."""
+    source, sample = _tallies(findings, findings.source), _tallies(findings, findings.sample)
+    rows = []
+    for name, number in sorted(findings.source.file.coverage.items()):
+        known = [(each.coverage[name], each.count) for each in source]
+        seen = [(each.coverage[name], each.count) for each in sample]
+        estimate, interval = _estimated(findings, known, seen, _field_effect(findings, name, known))
+        share = number / findings.source.file.num_eligible
+        rows.append(FieldRow(name.decode("ascii"), share, estimate or 0.0, interval))
+    return rows
+
+
+def group_field_rows(findings: Findings) -> list[FieldRow]:
+    """Give each feature name of the common feature groups, in the order of the names.
+
+    Groups that come with their impressions are no sample of the groups whose chances are known: they have no interval.
+    """
+    source, sample = findings.source_groups, findings.sample_groups
     if not source.num_eligible or not sample.num_eligible:
         return []
+    # Groups without impressions have no chance, also when whole groups are drawn.
+    is_random = source.num_eligible in (sample.num_eligible, findings.num_groups_with_samples)
     return [
         FieldRow(
             name.decode("ascii"),
             num_lines / source.num_eligible,
             sample.coverage[name] / sample.num_eligible,
-            theory.wilson_interval(sample.coverage[name], sample.num_eligible, confidence, source.num_eligible),
+            theory.proportion_interval(
+                sample.coverage[name], sample.num_eligible, findings.design.confidence, source.num_eligible
+            )
+            if is_random
+            else None,
         )
         for name, num_lines in sorted(source.coverage.items())
     ]
+
+
+def weighted_lengths(findings: Findings) -> theory.Shares:
+    """Give how many impressions have a list of each length, from the sample, in units of the source."""
+    lengths = np.array([each.list_lengths for each in _tallies(findings, findings.sample)])
+    weighted: theory.Shares = np.array(_weights(findings), np.float64) @ lengths
+    return weighted
 
 
 def weighting_effect(findings: Findings) -> float:
@@ -188,34 +221,108 @@ def weighting_effect(findings: Findings) -> float:
 
 def fits(findings: Findings) -> Iterator[tuple[str, Fit, str]]:
     """Give each test of goodness of fit: of what, its outcome, and a remark."""
-    source, sample = label_counts(findings.source.cells), label_counts(findings.sample.cells)
-    clusters = findings.drawn_groups
-    effect = 1.0
-    if clusters is not None:
-        effects = [theory.cluster_design_effect(clusters_of(each.target, clusters)) for each in findings.plan.targets]
-        effect = max(1.0, sum(effects) / len(effects))
-    yield (
-        "labels",
-        theory.goodness_of_fit(
-            [sample[label] for label in LABEL_ORDER],
-            [source[label] for label in LABEL_ORDER],
-            design_effect=effect,
-        ),
-        "held by the strata" if findings.design.rule.labels else "left to chance",
+    source, sample, replicates = findings.source, findings.sample, findings.replicates
+    if replicates is None:
+        labels = theory.goodness_of_fit(
+            *([[row[label] for label in LABEL_ORDER] for row in _labels(findings, each)] for each in (sample, source))
+        )
+        lengths = theory.goodness_of_fit(
+            *([each.list_lengths for each in _tallies(findings, tally)] for tally in (sample, source))
+        )
+    else:
+        share, order = float(1 / _weights(findings)[0]), list(LABEL_ORDER)
+        labels = theory.cluster_fit(np.array(label_counts(sample.cells))[order], replicates.labels[:, order], share)
+        known = sorted(replicates.list_lengths.items())
+        lengths = theory.cluster_fit(
+            [sample.file.list_lengths[length] for length, _ in known], np.transpose([each for _, each in known]), share
+        )
+    yield "labels", labels, "held by the strata" if findings.design.rule.labels else "left to chance"
+    yield "features of an impression", lengths, "left to chance"
+
+
+# Of each stratum: those with a property, and those that they are a share of. A sample of groups is one stratum.
+_Counts = Sequence[tuple[int, int]]
+
+
+def _estimated(findings: Findings, source: _Counts, sample: _Counts, effect: float) -> tuple[float | None, Interval]:
+    """Estimate a share of the source: Wilson's interval at the size that the design effect leaves.
+
+    Strata of which nothing was drawn may hold anything: the interval reaches as far as they could move the share.
+    """
+    drawn_base = sum(base for _, base in sample)
+    if not drawn_base:
+        return None, Interval(0.0, 1.0)
+    weights = _weights(findings)
+    hits, base = (sum(w * count[part] for w, count in zip(weights, sample, strict=True)) for part in (0, 1))
+    estimate = low = high = Fraction(hits) / base
+    if findings.drawn_groups is None:
+        known = Fraction(sum(count[1] for weight, count in zip(weights, source, strict=True) if weight))
+        share = known / sum(count[1] for count in source)
+    else:
+        # A known share of the groups was drawn, whatever share of the samples these have.
+        known, share = Fraction(base), Fraction(1)
+    if effect:
+        interval = theory.proportion_interval(
+            estimate * drawn_base, drawn_base, findings.design.confidence, known, effect
+        )
+        low, high = Fraction(interval.low), Fraction(interval.high)
+    return float(estimate), Interval(float(low * share), float(high * share + 1 - share))
+
+
+def _stratum_row(findings: Findings, stratum: Stratum, source: _Counts, sample: _Counts, effect: float) -> StratumRow:
+    estimate, interval = _estimated(findings, source, sample, effect)
+    size, population = (sum(column) for column in zip(*source, strict=True))
+    drawn, total = (sum(column) for column in zip(*sample, strict=True))
+    weights = {weight for weight, (number, _) in zip(_weights(findings), sample, strict=True) if number}
+    return StratumRow(
+        stratum=stratum,
+        source=size,
+        source_share=size / population,
+        sample=drawn,
+        sample_share=drawn / total,
+        estimate=estimate or 0.0,
+        interval=interval,
+        weight=float(weights.pop()) if len(weights) == 1 else None,
     )
-    yield (
-        "features of an impression",
-        theory.goodness_of_fit(
-            findings.sample.file.list_lengths.tolist(), findings.source.file.list_lengths.tolist(), design_effect=effect
-        ),
-        "left to chance",
+
+
+def _weights(findings: Findings) -> list[Fraction]:
+    """Give how many of the source a drawn one stands for, in each stratum: 0 where nothing was drawn."""
+    if findings.drawn_groups is not None:
+        return [Fraction(findings.num_groups_with_samples, len(findings.drawn_groups.index))]
+    return [Fraction(each.size, each.drawn) if each.drawn else Fraction(0) for each in findings.plan.strata]
+
+
+def _field_effect(findings: Findings, name: bytes, source: _Counts) -> float:
+    if findings.replicates is None:
+        strata = findings.plan.strata
+        hits, bases = zip(*source, strict=True)
+        return theory.stratified_design_effect(
+            [each.size for each in strata], [each.drawn for each in strata], bases, hits
+        )
+    # Random groups of clusters vary as the clusters in them do (Wolter, chapter 2).
+    return theory.cluster_design_effect(
+        theory.describe_clusters(findings.replicates.labels.sum(axis=1), findings.replicates.coverage[name])
     )
+
+
+def _strata(findings: Findings) -> list[Stratum]:
+    return [each.stratum for each in findings.plan.strata] or [(None, None)]
+
+
+def _tallies(findings: Findings, tally: SampleTally) -> list[CellTally]:
+    found = strata_of(tally.cells, findings.design.rule)
+    return [found.get(stratum, CellTally()) for stratum in _strata(findings)]
+
+
+def _labels(findings: Findings, tally: SampleTally) -> list[list[int]]:
+    return labels_of_strata(_strata(findings), tally.cells, findings.design.rule)
 
 
 def printed_table(findings: Findings) -> list[str]:
     """Give the report's table as lines of text."""
     percent = f"{findings.design.confidence * 100:g} %"
-    rows = [("stratum", "source", "share", "sample", "share", f"{percent} interval", "weight")]
+    rows = [("stratum", "source", "share", "sample", "share", "weighted", f"{percent} interval", "weight")]
     rows += [
         (
             row.name,
@@ -223,8 +330,9 @@ def printed_table(findings: Findings) -> list[str]:
             f"{row.source_share:.4%}",
             f"{row.sample:,}",
             f"{row.sample_share:.4%}",
-            f"{row.interval.low:.4%} to {row.interval.high:.4%}",
-            "none drawn" if row.weight is None else f"{row.weight:,.2f}",
+            f"{row.estimate:.4%}",
+            shown_interval(row.interval),
+            shown_weight(row),
         )
         for row in strata_rows(findings)
     ]
@@ -236,18 +344,34 @@ def printed_table(findings: Findings) -> list[str]:
             f"{row.needed:,}",
             f"{row.source:.4%}",
             "none" if row.estimate is None else f"{row.estimate:.4%}",
-            f"{row.interval.low:.4%} to {row.interval.high:.4%}",
+            shown_interval(row.interval),
             f"{row.design_effect:.2f}",
         )
         for row in rate_rows(findings)
     ]
     tests = [("goodness of fit", "chi-square", "degrees", "p", "")]
     tests += [
-        (name, f"{fit.statistic:.2f}", f"{fit.degrees}", f"{fit.p_value:.3f}", remark)
+        (name, f"{fit.statistic:.2f}", f"{round(fit.degrees, 1):g}", f"{fit.p_value:.3f}", remark)
         for name, fit, remark in fits(findings)
     ]
     tables: list[Sequence[tuple[str, ...]]] = [rows, rates, tests]
     return [line for table in tables for line in (*_aligned(table), "")][:-1]
+
+
+def shown_interval(interval: Interval | None, digits: int = 4) -> str:
+    """Write an interval as a person reads it."""
+    if interval is None:
+        return "unknown"
+    if interval.low == interval.high:
+        return "exact"
+    return f"{interval.low:.{digits}%} to {interval.high:.{digits}%}"
+
+
+def shown_weight(row: StratumRow) -> str:
+    """Write the weight of a row as a person reads it."""
+    if row.weight is None:
+        return "by stratum" if row.sample else "none drawn"
+    return f"{row.weight:,.2f}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

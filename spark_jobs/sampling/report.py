@@ -21,10 +21,15 @@ from spark_jobs.sampling.findings import (
     StratumRow,
     field_rows,
     fits,
+    group_field_rows,
     rate_rows,
+    shown_interval,
+    shown_weight,
     strata_rows,
+    weighted_lengths,
     weighting_effect,
 )
+from spark_jobs.sampling.theory import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,13 +45,18 @@ _ORIGIN = Markup(
     " The archive has SHA-256 <code>{archive}</code>.</p>\n"
 )
 _ABOUT_FITS = (
-    "Pearson's test, corrected for the finite population. A p below 0.01 says that source and sample differ by more"
-    " than chance; one sample in a hundred has that without a fault. What the strata hold is closer to the source than"
-    " chance would have it, but for what the minimum of a stratum adds."
+    "Pearson's test of the weighted shares, corrected for the design (Rao and Scott). A p below 0.01 says that source"
+    " and sample differ by more than chance; one sample in a hundred has that without a fault. What the strata hold"
+    " does not vary, and leaves no degrees of freedom."
 )
 _ABOUT_GROUPS = (
-    "A group is drawn with its impressions, so that one with many of them is likelier to be here: the groups of the"
-    " sample stand for impressions, not for groups."
+    "Impressions count with their weights, groups as they were drawn. A group is drawn with its impressions, so that"
+    " one with many of them is likelier to be here: the groups of the sample stand for impressions, not for groups."
+)
+_ABOUT_WHOLE_GROUPS = "Every group that has impressions had the same chance to be drawn."
+_ABOUT_FIELDS = (
+    "The share of the impressions, weighted, and of the common feature groups, that have a field. The interval is of"
+    " the share in the source. It is unknown for groups that came with their impressions, or if some groups have none."
 )
 
 
@@ -74,7 +84,7 @@ def _parts(findings: Findings, manifest: Mapping[str, Any]) -> Iterator[Markup]:
     )
     yield Markup("<h2>Strata</h2>\n")
     yield table(
-        ("", "source", "share", "sample", "share", f"{percents} interval", "weight"),
+        ("", "source", "share", "sample", "share", "weighted", f"{percents} interval", "weight"),
         map(_stratum, strata_rows(findings)),
     )
     yield paragraph(_about_strata(findings), "faint")
@@ -88,7 +98,7 @@ def _parts(findings: Findings, manifest: Mapping[str, Any]) -> Iterator[Markup]:
     yield table(
         ("", "chi-square", "degrees of freedom", "p", ""),
         [
-            (name, f"{fit.statistic:.2f}", f"{fit.degrees}", f"{fit.p_value:.3f}", remark)
+            (name, f"{fit.statistic:.2f}", f"{round(fit.degrees, 1):g}", f"{fit.p_value:.3f}", remark)
             for name, fit, remark in fits(findings)
         ],
     )
@@ -96,9 +106,9 @@ def _parts(findings: Findings, manifest: Mapping[str, Any]) -> Iterator[Markup]:
     yield Markup("<h2>Distributions</h2>\n")
     yield Markup("<p><span class=first>■ source</span> &nbsp; <span class=second>■ sample</span></p>\n")
     yield Markup("<div class=plots>\n{}</div>\n").format(Markup().join(_plots(findings)))
-    yield paragraph(_ABOUT_GROUPS, "faint")
+    yield paragraph(_ABOUT_WHOLE_GROUPS if design.clusters else _ABOUT_GROUPS, "faint")
     yield Markup("<h2>Fields</h2>\n")
-    yield paragraph("The share of the impressions, and of the common feature groups, that have a field.")
+    yield paragraph(_ABOUT_FIELDS)
     for name, rows in _coverages(findings):
         yield Markup("<h3>{}</h3>\n").format(name)
         yield table(("field", "source", "sample", f"{percents} interval"), map(_field, rows))
@@ -114,13 +124,14 @@ def _headline(findings: Findings) -> str:
 
 def _about_strata(findings: Findings) -> str:
     text = (
-        "The interval is Wilson's, of the share that a random sample of this size shows, corrected for the finite"
-        " population. The weight is how many impressions of the source each drawn one stands for."
+        "The weight is how many impressions of the source each drawn one stands for. With their weights the drawn give"
+        " the weighted share, and the interval is of that: exact where it is the same in every sample of this design."
     )
     effect = weighting_effect(findings)
     if effect > 1.001:
         text += (
-            f" Weights differ: use them where shares matter. They cost a factor of {effect:.3f} in the variance (Kish)."
+            " Weights differ: use them where shares matter. Of what has nothing to do with the strata they cost a"
+            f" factor of {effect:.3f} in the variance (Kish)."
         )
     for number, what in (
         (findings.source.file.num_rejects, "lines of the samples and"),
@@ -132,14 +143,15 @@ def _about_strata(findings: Findings) -> str:
 
 
 def _about_rates(plan: Plan) -> str:
-    if plan.groups is not None:
-        return (
-            f"{plan.groups:,} whole groups were drawn, as many as the most demanding rate takes. The design effect is"
-            " the variance's ratio to that of as many single impressions. The interval is that of a ratio of totals."
-        )
+    drawn = (
+        "The sample has the size that the most demanding rate takes when impressions are drawn at random."
+        if plan.groups is None
+        else f"{plan.groups:,} whole groups were drawn, as many as the most demanding rate takes."
+    )
     return (
-        "The sample has the size that the most demanding rate takes when impressions are drawn at random. The interval"
-        " is Wilson's for such a sample; where labels make the strata, the rate itself is held and does not vary."
+        f"{drawn} The design effect is the ratio of the variance, as the source has it, to that of a sample at random"
+        " with as many impressions that the rate is a rate of. The interval is Wilson's at the size that the design"
+        " effect leaves, around the weighted estimate; exact where the strata hold the rate, so that it does not vary."
     )
 
 
@@ -150,8 +162,9 @@ def _stratum(row: StratumRow) -> tuple[str, ...]:
         f"{row.source_share:.4%}",
         f"{row.sample:,}",
         f"{row.sample_share:.4%}",
-        f"{row.interval.low:.4%} to {row.interval.high:.4%}",
-        "none drawn" if row.weight is None else f"{row.weight:,.2f}",
+        f"{row.estimate:.4%}",
+        shown_interval(row.interval),
+        shown_weight(row),
     )
 
 
@@ -162,36 +175,35 @@ def _rate(row: RateRow) -> tuple[str, ...]:
         f"{row.needed:,}",
         f"{row.source:.4%}",
         "none" if row.estimate is None else f"{row.estimate:.4%}",
-        f"{row.interval.low:.4%} to {row.interval.high:.4%}",
+        shown_interval(row.interval),
         f"{row.design_effect:.2f}",
     )
 
 
 def _field(row: FieldRow) -> tuple[str, ...]:
-    interval = f"{row.interval.low:.2%} to {row.interval.high:.2%}"
-    return row.name, f"{row.source_share:.2%}", f"{row.sample_share:.2%}", interval
+    return row.name, f"{row.source_share:.2%}", f"{row.sample_share:.2%}", shown_interval(row.interval, 2)
 
 
 def _coverages(findings: Findings) -> list[tuple[str, list[FieldRow]]]:
-    confidence = findings.design.confidence
-    return [
-        ("Impressions", field_rows(findings.source.file, findings.sample.file, confidence)),
-        ("Common feature groups", field_rows(findings.source_groups, findings.sample_groups, confidence)),
-    ]
+    return [("Impressions", field_rows(findings)), ("Common feature groups", group_field_rows(findings))]
 
 
 def _plots(findings: Findings) -> Iterator[Markup]:
     strata = strata_rows(findings)
     yield figure(
-        "Share of each stratum, on a logarithmic scale, with the interval",
+        "Share of each stratum, weighted, on a logarithmic scale, with the interval",
         partial(_draw_strata, rows=strata),
         size=_size(len(strata)),
     )
     for caption, source, sample in (
-        ("Features of an impression", findings.source.file, findings.sample.file),
-        ("Features of a common feature group", findings.source_groups, findings.sample_groups),
+        ("Features of an impression", findings.source.file.list_lengths, weighted_lengths(findings)),
+        (
+            "Features of a common feature group",
+            findings.source_groups.list_lengths,
+            findings.sample_groups.list_lengths.astype(np.float64),
+        ),
     ):
-        yield figure(caption, partial(_draw_lengths, source=source.list_lengths, sample=sample.list_lengths))
+        yield figure(caption, partial(_draw_lengths, source=source, sample=sample))
     for name, rows in _coverages(findings):
         caption = f"{name} that have a field, with the interval"
         yield figure(caption, partial(_draw_coverage, rows=rows), size=_size(len(rows)))
@@ -204,8 +216,8 @@ def _size(num_bars: int) -> tuple[float, float]:
 def _draw_strata(axes: Axes, rows: Sequence[StratumRow]) -> None:
     place = np.arange(len(rows))[::-1]
     axes.barh(place + 0.2, [row.source_share for row in rows], 0.36, color=FIRST)
-    axes.barh(place - 0.2, [row.sample_share for row in rows], 0.36, color=SECOND)
-    _whiskers(axes, place - 0.2, rows)
+    axes.barh(place - 0.2, [row.estimate for row in rows], 0.36, color=SECOND)
+    _whiskers(axes, place - 0.2, [row.interval for row in rows])
     log_axis(axes, "x", percent)
     axes.set_yticks(place, [row.name.replace(" and ", "\nand ").replace(", ", ",\n") for row in rows])
     axes.set_xlabel("share of the impressions")
@@ -215,17 +227,19 @@ def _draw_coverage(axes: Axes, rows: Sequence[FieldRow]) -> None:
     place = np.arange(len(rows))[::-1]
     axes.barh(place + 0.2, [row.source_share for row in rows], 0.36, color=FIRST)
     axes.barh(place - 0.2, [row.sample_share for row in rows], 0.36, color=SECOND)
-    _whiskers(axes, place - 0.2, rows)
+    _whiskers(axes, place - 0.2, [row.interval for row in rows])
     axes.set_yticks(place, [row.name for row in rows])
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of the records")
 
 
-def _whiskers(axes: Axes, place: npt.NDArray[Any], rows: Sequence[StratumRow] | Sequence[FieldRow]) -> None:
-    axes.hlines(place, [row.interval.low for row in rows], [row.interval.high for row in rows], color=INK, linewidth=1)
+def _whiskers(axes: Axes, place: npt.NDArray[Any], intervals: Sequence[Interval | None]) -> None:
+    for height, interval in zip(place.tolist(), intervals, strict=True):
+        if interval is not None:
+            axes.hlines(height, interval.low, interval.high, color=INK, linewidth=1)
 
 
-def _draw_lengths(axes: Axes, source: npt.NDArray[np.int64], sample: npt.NDArray[np.int64]) -> None:
+def _draw_lengths(axes: Axes, source: npt.NDArray[np.int64], sample: npt.NDArray[np.float64]) -> None:
     last = int(np.searchsorted(np.cumsum(source), source.sum() * (1 - _TAIL))) if source.sum() else 0
     width = last // _MOST_POINTS + 1
     edges = np.arange(0, last + width, width)

@@ -54,12 +54,26 @@ class Scan:
 
     def coverage(self, lines: Mask | None = None) -> Coverage:
         """Count the lines that each feature name occurs in: all of them, or those of a mask."""
-        records = self.records
-        wanted = np.ones(len(self.begin), np.bool_) if lines is None else lines
-        counts, last_line = np.zeros(len(records.names), np.int64), np.full(len(records.names), -1, np.int64)
-        _count_lines(records.first_structure, records.name_number, wanted, counts, last_line)
+        part = np.zeros(len(self.begin), np.int64) if lines is None else lines.astype(np.int64) - 1
+        counts = self.coverage_by_part(part, 1)[0]
         there = np.flatnonzero(counts)
-        return Coverage(tuple(records.names[number] for number in there), counts[there])
+        return Coverage(tuple(self.records.names[number] for number in there), counts[there])
+
+    def coverage_by_part(self, part: Positions, num_parts: int) -> Positions:
+        """Count the lines of each part that each of the records' feature names occurs in.
+
+        Args:
+            part: of each good line; below 0 it is not counted.
+            num_parts: how many parts there are.
+
+        Returns:
+            A row for each part, a column for each name.
+        """
+        records = self.records
+        counts = np.zeros((num_parts, len(records.names)), np.int64)
+        last_line = np.full(len(records.names), -1, np.int64)
+        _count_lines(records.first_structure, records.name_number, part, counts, last_line)
+        return counts
 
 
 def scan(block: bytes, kind: RecordKind, *, scenes: bool = False) -> Scan:
@@ -105,12 +119,12 @@ def _scenes(records: Records) -> Positions:
 
 @compiled
 def _count_lines(
-    first_structure: Positions, name_number: Offsets, wanted: Mask, counts: Positions, last_line: Positions
+    first_structure: Positions, name_number: Offsets, part: Positions, counts: Positions, last_line: Positions
 ) -> None:
-    for line in range(len(wanted)):
-        if wanted[line]:
+    for line in range(len(part)):
+        if part[line] >= 0:
             for structure in range(first_structure[line], first_structure[line + 1]):
                 name = name_number[structure]
                 if last_line[name] != line:
                     last_line[name] = line
-                    counts[name] += 1
+                    counts[part[line], name] += 1

@@ -9,6 +9,9 @@ Sources, named where they are used:
                positive counts estimated from survey data, Survey Methodology 24 (1998)
     Rao        J. N. K. Rao and A. J. Scott, The analysis of categorical data from complex sample surveys,
                JASA 76 (1981)
+    Brown      L. D. Brown, T. T. Cai and A. DasGupta, Interval estimation for a binomial proportion,
+               Statistical Science 16 (2001)
+    Wolter     K. M. Wolter, Introduction to Variance Estimation, 2nd edition, Springer 2007
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+Shares = npt.NDArray[np.float64]
+
+# Below so many hits a sample is no good for a normal interval.
+_FEW = 4
 # A class of a goodness-of-fit test is pooled with its neighbour below this many expected (Cochran, 1954).
 SMALLEST_EXPECTED = 5.0
 
@@ -44,12 +51,12 @@ class Fit:
 
     Attributes:
         statistic: Pearson's chi-square, corrected for the design.
-        degrees: its degrees of freedom; 0 where there is nothing to compare.
+        degrees: its degrees of freedom, not always a whole number; 0 where there is nothing to compare.
         p_value: the chance of a statistic at least as large when the sample is drawn from the population.
     """
 
     statistic: float
-    degrees: int
+    degrees: float
     p_value: float
 
 
@@ -161,56 +168,112 @@ def neyman(sizes: Sequence[int], deviations: Sequence[float], total: int, minimu
     return apportion(weights, max(min(total, sum(sizes)), sum(floors)), floors, sizes)
 
 
-def wilson_interval(hits: float, drawn: float, confidence: float, population: int | None = None) -> Interval:
+def wilson_interval(
+    hits: float | Fraction,
+    drawn: int,
+    confidence: float,
+    population: float | Fraction | None = None,
+    design_effect: float = 1.0,
+) -> Interval:
     """Give Wilson's interval of a proportion, for a sample without replacement.
 
     Args:
-        hits: how many of the drawn have the property.
+        hits: how many of the drawn have the property; of a weighted sample its estimate times `drawn`.
         drawn: how many were drawn; above 0.
         confidence: of the interval.
         population: how many there were to draw from; None for an endless population. The drawn then count as
-            n / (1 - n / N), the size at which an endless population gives the same variance (Korn).
+            n / (1 - n / N), the size at which an endless population gives the same variance.
+        design_effect: the variance's ratio to that of as many drawn at random. The drawn count as n / design_effect
+            (Korn); where it is 0 the proportion does not vary, and the interval is that one point.
     """
-    rate = hits / drawn
-    if population is not None:
-        if drawn >= population:
-            return Interval(rate, rate)
-        drawn *= (population - 1) / (population - drawn) if population > 1 else 1
+    rate = float(hits / drawn)
+    size = _effective_size(drawn, population, design_effect)
+    if size == math.inf:
+        return Interval(rate, rate)
     z = z_value(confidence)
-    shrunk = 1 + z**2 / drawn
-    middle = (rate + z**2 / (2 * drawn)) / shrunk
-    half = z / shrunk * math.sqrt(rate * (1 - rate) / drawn + z**2 / (4 * drawn**2))
+    shrunk = 1 + z**2 / size
+    middle = (rate + z**2 / (2 * size)) / shrunk
+    half = z / shrunk * math.sqrt(rate * (1 - rate) / size + z**2 / (4 * size**2))
     # At the ends the formula gives 0 and 1 but for rounding errors.
     low = 0.0 if hits <= 0 else middle - half
     high = 1.0 if rate >= 1 else middle + half
     return Interval(max(0.0, low), min(1.0, high))
 
 
-def stratified_interval(
-    sizes: Sequence[int], drawn: Sequence[int], hits: Sequence[int], confidence: float
-) -> tuple[float, Interval]:
-    """Estimate a proportion of the population from a stratified sample (Cochran 5.9, formulas 5.52 and 5.56).
+def proportion_interval(
+    hits: float | Fraction,
+    drawn: int,
+    confidence: float,
+    population: float | Fraction | None = None,
+    design_effect: float = 1.0,
+) -> Interval:
+    """Give Wilson's interval, wider where few of the drawn have the property, or few lack it.
+
+    Of a property so rare that a sample seldom has it, Wilson's lower end is above the truth whenever it does. For fewer
+    than four it is the one-sided limit of a Poisson count, where that is lower (Brown 4.1.1), by Wilson and Hilferty's
+    approximation.
+
+    Args:
+        hits: as of `wilson_interval`, and so are the others.
+        drawn: likewise.
+        confidence: likewise.
+        population: likewise.
+        design_effect: likewise.
+    """
+    interval = wilson_interval(hits, drawn, confidence, population, design_effect)
+    size = _effective_size(drawn, population, design_effect)
+    rate, z = float(hits / drawn), NormalDist().inv_cdf(confidence)
+
+    def least(share: float) -> float:
+        number = share * size
+        few = 0 < number < _FEW
+        return share * max(0.0, 1 - 1 / (9 * number) - z / (3 * math.sqrt(number))) ** 3 if few else 1.0
+
+    return Interval(min(interval.low, least(rate)), max(interval.high, 1 - least(1 - rate)))
+
+
+def _effective_size(drawn: int, population: float | Fraction | None, design_effect: float) -> float:
+    """Give how many, drawn at random from an endless population, tell as much."""
+    if not design_effect or (population is not None and drawn >= population):
+        return math.inf
+    size = drawn / design_effect
+    return size * float((population - 1) / (population - drawn)) if population is not None and population > 1 else size
+
+
+def stratified_design_effect(
+    sizes: Sequence[int], drawn: Sequence[int], bases: Sequence[int], hits: Sequence[int]
+) -> float:
+    """Give the design effect of a rate that is estimated from a stratified sample, each stratum with its own weight.
+
+    The estimate is a ratio of two weighted totals, hits and those that they are a rate of. Its variance is that of the
+    combined ratio estimate (Cochran 6.11), Σ N_h² (1 - n_h / N_h) S_h² / (n_h X²), where S_h² is that of y - P x in the
+    stratum. It is known, and not estimated from the sample, because the population is counted; so it holds for a
+    stratum of which one is drawn, and for a rare rate that the sample does not show.
 
     Args:
         sizes: of the strata in the population.
-        drawn: of each stratum; above 0 where its size is.
-        hits: how many of those drawn have the property.
-        confidence: of the interval.
+        drawn: of each stratum; those of which nothing is drawn are left out.
+        bases: how many of each stratum in the population the rate is a rate of.
+        hits: how many of these have the property.
 
     Returns:
-        The estimate, and its normal interval. A stratum of which one was drawn counts as if it did not vary.
+        The variance's ratio to that of a sample at random with as many of the base: 1 with a single stratum, 0 where
+        the strata hold the rate, and 1 where nothing varies in the population either.
     """
-    population = sum(sizes)
-    estimate = variance = 0.0
-    for size, number, hit in zip(sizes, drawn, hits, strict=True):
-        if not size:
-            continue
-        rate, weight = hit / number, size / population
-        estimate += weight * rate
-        if number > 1:
-            variance += weight**2 * (1 - number / size) * rate * (1 - rate) / (number - 1)
-    half = z_value(confidence) * math.sqrt(variance)
-    return estimate, Interval(max(0.0, estimate - half), min(1.0, estimate + half))
+    strata = [each for each in zip(sizes, drawn, bases, hits, strict=True) if each[1]]
+    population, base, hit = (sum(each[column] for each in strata) for column in (0, 2, 3))
+    expected = sum(Fraction(number * part, size) for size, number, part, _ in strata)
+    if hit in (0, base) or expected == base:
+        return 1.0
+    variance = 0.0
+    for size, number, part, hits_of_it in strata:
+        if number < size:
+            # Of (y - P x) times the base, in whole numbers: where nothing varies the difference is exactly 0.
+            squares = hits_of_it * (base - hit) ** 2 + (part - hits_of_it) * hit**2
+            total = hits_of_it * base - part * hit
+            variance += (size - number) * (size * squares - total**2) / (number * (size - 1)) / base**4
+    at_random = hit * (base - hit) / base**2 * float(1 / expected - Fraction(1, base)) * population / (population - 1)
+    return variance / at_random
 
 
 def kish_design_effect(sizes: Sequence[int], drawn: Sequence[int]) -> float:
@@ -227,48 +290,95 @@ def kish_design_effect(sizes: Sequence[int], drawn: Sequence[int]) -> float:
     return sum(number for _, number in pairs) * squares / sum(size for size, _ in pairs) ** 2
 
 
-def goodness_of_fit(
-    observed: Sequence[int], population: Sequence[int], *, design_effect: float = 1.0, pool: bool = True
-) -> Fit:
-    """Test whether a sample's classes have the population's shares (Pearson's chi-square).
+def goodness_of_fit(observed: npt.ArrayLike, population: npt.ArrayLike, *, pool: bool = True) -> Fit:
+    """Test whether a stratified sample's classes, each stratum with its weight, have the population's shares.
 
-    Drawn without replacement, the statistic is smaller by the factor (N - n) / (N - 1), and it is divided by it; of a
-    cluster sample it is larger by the design effect (Rao).
+    Pearson's chi-square; see `_corrected_fit`. With a single stratum it is n Σ (p - P)² / P, divided by what drawing
+    without replacement takes from it, (N - n) / (N - 1).
+
+    Args:
+        observed: a row for each stratum: how many were drawn of each class. Strata that were not drawn are left out.
+        population: a row for each stratum: how many there are of each class.
+        pool: whether a class with few expected is put to its neighbour; the classes are then in an order.
+    """
+    seen, known = np.array(observed, np.float64), np.array(population, np.float64)
+    is_drawn = seen.any(axis=1)
+    seen, known = seen[is_drawn], known[is_drawn]
+    classes = known.any(axis=0)
+    if not classes.any():
+        return _NO_FIT
+    seen, known = seen[:, classes], known[:, classes]
+    drawn, sizes = seen.sum(axis=1), known.sum(axis=1)
+    if pool:
+        effect = kish_design_effect(sizes.astype(int).tolist(), drawn.astype(int).tolist())
+        pools = _pools(known.sum(axis=0) / sizes.sum() * drawn.sum() / effect)
+        seen, known = _pooled(seen, pools), _pooled(known, pools)
+    factor = (sizes - drawn) / (drawn * np.maximum(1, sizes - 1)) * (sizes / sizes.sum()) ** 2
+    inside = known / sizes[:, None]
+    covariance = np.diag(factor @ inside) - (inside * factor[:, None]).T @ inside
+    return _corrected_fit((sizes / drawn) @ seen / sizes.sum(), known.sum(axis=0) / sizes.sum(), covariance)
+
+
+def cluster_fit(observed: npt.ArrayLike, groups: npt.ArrayLike, share: float) -> Fit:
+    """Test whether the classes of a sample of whole clusters have the population's shares.
 
     Args:
         observed: how many were drawn of each class.
-        population: how many there are of each class.
-        design_effect: of the sample.
-        pool: whether a class with few expected is put to its neighbour; the classes are then in an order.
+        groups: a row for each of some random groups of the population's clusters: how many it has of each class. They
+            vary as the clusters in them do (Wolter, chapter 2).
+        share: of the clusters that was drawn.
     """
-    drawn, total = sum(observed), sum(population)
-    if not drawn or total <= 1:
-        return Fit(0.0, 0, 1.0)
-    expected = [drawn * size / total for size in population]
-    classes = _pooled(observed, expected) if pool else list(zip(observed, expected, strict=True))
-    classes = [(seen, wanted) for seen, wanted in classes if wanted]
-    correction = (total - drawn) / (total - 1)
-    degrees = len(classes) - 1
-    if degrees < 1 or not correction:
-        return Fit(0.0, 0, 1.0)
-    statistic = sum((seen - wanted) ** 2 / wanted for seen, wanted in classes) / correction / design_effect
+    seen, known = np.array(observed, np.float64)[None], np.array(groups, np.float64)
+    classes = known.any(axis=0)
+    if not seen.any() or not classes.any():
+        return _NO_FIT
+    seen, known = seen[:, classes], known[:, classes]
+    total, drawn = known.sum(), seen.sum()
+    pools = _pools(known.sum(axis=0) / total * drawn)
+    seen, known = _pooled(seen, pools), _pooled(known, pools)
+    shares = known.sum(axis=0) / total
+    residual = known - known.sum(axis=1)[:, None] * shares
+    covariance = (1 / share - 1) * len(known) / (len(known) - 1) * residual.T @ residual / total**2
+    return _corrected_fit(seen[0] / drawn, shares, covariance)
+
+
+_NO_FIT = Fit(0.0, 0, 1.0)
+
+
+def _corrected_fit(estimate: Shares, shares: Shares, covariance: Shares) -> Fit:
+    """Test estimated shares whose covariance is known (Rao, the second-order correction).
+
+    Σ (p - P)² / P is a sum of squares of normal variables, weighted with the eigenvalues of the covariance over P. It
+    is held against the chi-square variable with the same mean and variance.
+    """
+    scale = np.sqrt(shares)
+    scaled = covariance / np.outer(scale, scale)
+    mean, square = float(np.trace(scaled)), float((scaled**2).sum())
+    # One class alone has no variance but for rounding errors.
+    if len(shares) < 2 or not mean > 0:
+        return _NO_FIT
+    statistic = float((((estimate - shares) / scale) ** 2).sum()) * mean / square
+    degrees = mean**2 / square
     return Fit(statistic, degrees, chi_square_tail(statistic, degrees))
 
 
-def _pooled(observed: Sequence[int], expected: Sequence[float]) -> list[tuple[int, float]]:
-    pooled: list[tuple[int, float]] = []
-    seen, wanted = 0, 0.0
-    for more_seen, more_wanted in zip(observed, expected, strict=True):
-        seen, wanted = seen + more_seen, wanted + more_wanted
+def _pools(expected: Shares) -> npt.NDArray[np.int64]:
+    """Tell for each class the number of the pool that it is put to."""
+    pools, number, wanted = [], 0, 0.0
+    for more in expected.tolist():
+        pools.append(number)
+        wanted += more
         if wanted >= SMALLEST_EXPECTED:
-            pooled.append((seen, wanted))
-            seen, wanted = 0, 0.0
-    if (seen or wanted) and pooled:
-        pooled[-1] = (pooled[-1][0] + seen, pooled[-1][1] + wanted)
+            number, wanted = number + 1, 0.0
+    return np.minimum(pools, max(0, number - 1))
+
+
+def _pooled(counts: Shares, pools: npt.NDArray[np.int64]) -> Shares:
+    pooled: Shares = np.add.reduceat(counts, np.flatnonzero(np.diff(pools, prepend=-1)), axis=1)
     return pooled
 
 
-def chi_square_tail(statistic: float, degrees: int) -> float:
+def chi_square_tail(statistic: float, degrees: float) -> float:
     """Give the chance that a chi-square variable is at least so large: an upper incomplete gamma function."""
     import mpmath  # noqa: PLC0415 - for the driver: the executors need not have it
 
@@ -321,21 +431,6 @@ def clusters_needed(clusters: Clusters, margin: float, confidence: float) -> int
         return 0
     first = z_value(confidence) ** 2 * clusters.variance / (clusters.mean_size * margin) ** 2
     return min(clusters.number, max(1, math.ceil(first / (1 + first / clusters.number) - 1e-9)))
-
-
-def cluster_interval(clusters: Clusters, population: int, confidence: float) -> Interval:
-    """Give the normal interval of a rate from a sample of whole clusters.
-
-    Args:
-        clusters: those drawn.
-        population: how many clusters there were to draw from.
-        confidence: of the interval.
-    """
-    if not clusters.number or not clusters.mean_size:
-        return Interval(0.0, 1.0)
-    variance = (1 - clusters.number / population) * clusters.variance / (clusters.number * clusters.mean_size**2)
-    half = z_value(confidence) * math.sqrt(variance)
-    return Interval(max(0.0, clusters.rate - half), min(1.0, clusters.rate + half))
 
 
 def cluster_design_effect(clusters: Clusters) -> float:

@@ -21,6 +21,7 @@ import pytest
 from pyarrow import parquet
 from pymysql.cursors import SSCursor
 
+from embedded.cleaning import AT_ROOT, made_anywhere
 from embedded.mysql_server import find_mysql
 from embedded.s3_server import find_s3
 from pipeline.settings import MysqlSettings
@@ -150,6 +151,9 @@ def test_make_run_takes_the_archive_to_tested_tables(run: str, project: Path) ->
     assert not {"\x1b", "\r"} & set(run)  # neither colours nor bars in a log
     assert re.search(r"sample +42,300 rows +42,300 of the 42,300 lines of sample_skeleton_train\.csv", run)
     assert re.search(r"rejected records: 0\n +tests: [1-9]\d* passed, 0 warned, 0 failed\n", run)
+    (shown,) = re.findall(r"^```text\n(\[1/3\] .*?)^```", (project / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    *_, last = shown.splitlines()
+    assert f"{last}\n" in run
     assert_every_row_is_there(embedded(project), TRAIN, project / "data/development/unpacked", "train")
     catalog, manifest = project / "target" / "catalog.json", project / "target" / "manifest.json"
     assert catalog.stat().st_size > 10_000
@@ -263,7 +267,8 @@ def test_a_sample_of_the_test_data_set_is_drawn_uploaded_and_built_beside_the_tr
     shell: Shell, project: Path
 ) -> None:
     printed = succeed(shell, "make sample DATASET=test MARGIN=20% CONFIDENCE=90% SEED=3 UPLOAD=1")
-    assert re.search(r"size: \d,\d{3} of 43,017 impressions \(ctr ± 20 % of the rate needs", printed)
+    (shown,) = re.findall(r"^```text\n(  size: .*?)^```", (project / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert shown in printed
     printed = succeed(
         shell, f"{ACTIVATE}; make extract DATASET=test && dbt run --target test && dbt test --target test"
     )
@@ -347,6 +352,26 @@ def test_the_documentation_is_served_with_its_lineage(shell: Shell) -> None:
     assert "model.deepcvr.stg_sample_feature" in lineage["model.deepcvr.sample_feature"]
 
 
+def test_make_docs_serves_until_ctrl_c_and_a_port_that_is_taken_is_told_before_anything_is_done(
+    shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    log = tmp_path / "docs.log"
+    make = processes.start(["make", "docs", f"PORT={port}"], project, environment_of(project), log)
+    try:
+        assert b"<html" in fetch(f"http://127.0.0.1:{port}/", seconds=60)
+        second = shell(f"make --no-print-directory docs PORT={port}")
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr.startswith(f"error: cannot listen on port {port} of 127.0.0.1, another program has it: ")
+        assert len(second.stderr.splitlines()) == 2  # the other is make's
+    finally:
+        killed = processes.kill(make, signal.SIGINT, "all", log)
+    assert killed.left == []
+    told, *of_make = killed.errors.splitlines()
+    assert told == "interrupted: the documentation is served no longer; it stays in target"
+    assert all(line.startswith("make: ***") for line in of_make)
+
+
 def fetch(url: str, *, seconds: float) -> bytes:
     """Read a page of a server that may still be starting."""
     deadline = time.monotonic() + seconds
@@ -376,6 +401,17 @@ def fetch(url: str, *, seconds: float) -> bytes:
 )
 def test_the_other_commands_answer(shell: Shell, command: str) -> None:
     assert succeed(shell, command)
+
+
+@pytest.mark.usefixtures("built")
+def test_whatever_the_commands_leave_make_clean_removes(project: Path, root: Path) -> None:
+    """What the tests before have typed; the home folder and the file of a process are the tests' own."""
+    left = {path.relative_to(project) for path in project.rglob("*") if not path.is_dir()}
+    left -= {path.relative_to(root) for path in root.rglob("*") if not path.is_dir()}
+    removed = {path for path in left if path.parts[0] in AT_ROOT or any(made_anywhere(part) for part in path.parts)}
+
+    assert {"target", "logs", "data", ".embedded"} <= {path.parts[0] for path in removed}
+    assert {str(path) for path in left - removed if path.parts[0] != ".home"} <= {"serve.pid"}
 
 
 def test_make_down_stops_what_make_up_started(shell: Shell) -> None:

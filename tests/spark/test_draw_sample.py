@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark import SparkContext
 
@@ -28,6 +29,7 @@ from spark_jobs import draw_sample
 from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import run_step
 from spark_jobs.grammar import Record, parse_record
+from spark_jobs.sampling.findings import Findings
 from tests.records import REAL_LINE
 
 SCALE = 0.0005
@@ -217,6 +219,49 @@ def test_scenes_refine_the_strata(settings: Settings, land: Callable[[Lines], No
     assert len(source_cells) > 6
     assert sample_cells.keys() == source_cells.keys()
     assert all(abs(sample_cells[cell] - total * count) < 2 for cell, count in source_cells.items())
+
+
+@pytest.mark.parametrize("given", [{"strata": "scene", "minimum": 100}, {"clusters": True, "margin": "40%"}])
+def test_the_account_of_a_sample_says_what_each_impression_stands_for(
+    settings: Settings,
+    land: Callable[[Lines], None],
+    generated: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+) -> None:
+    seen: list[Findings] = []
+    describe = draw_sample._described_findings
+
+    def see(found: Findings) -> dict[str, Any]:
+        seen.append(found)
+        return describe(found)
+
+    monkeypatch.setattr(draw_sample, "_described_findings", see)
+    land(generated)
+    run_step(settings, parameters(settings, **given))
+    told, (found,) = manifest(settings), seen
+
+    for stratum in told["strata"]:
+        assert stratum["weight"] * stratum["sample"] == pytest.approx(stratum["source"])
+        assert stratum["interval"] == [stratum["source"] / told["samples"]["source"]] * 2
+    assert [row["scene"] is None for row in told["strata"]] == [False] * len(told["strata"])
+    assert sum(row["estimate"] for row in told["labels"]) == pytest.approx(1)
+    assert {row["click_label"] for row in told["labels"]} == {0, 1}
+    # What was counted by stratum, or by random groups of groups, is what was counted.
+    for tally in (found.source, found.sample):
+        parts = [*tally.cells.values()]
+        assert sum(part.count for part in parts) == tally.file.num_eligible
+        assert sum((part.coverage for part in parts), Counter[bytes]()) == tally.file.coverage
+        assert np.array_equal(sum(part.list_lengths for part in parts), tally.file.list_lengths)
+    if found.replicates is not None:
+        whole = found.source.file
+        assert {name: each.sum() for name, each in found.replicates.coverage.items()} == whole.coverage
+        assert {length: each.sum() for length, each in found.replicates.list_lengths.items()} == {
+            length: count for length, count in enumerate(whole.list_lengths.tolist()) if count
+        }
+        assert found.replicates.labels.sum() == whole.num_eligible
+        assert (found.replicates.labels.sum(axis=1) > 0).sum() > 50
+    assert ("by stratum" in sample_paths(settings).report.read_text()) == (not found.design.clusters)
 
 
 def test_whole_groups_are_drawn_as_clusters_with_their_design_effect(

@@ -1,8 +1,7 @@
 {#- Refuse to build from staging that does not hold a whole load. -#}
 {% macro require_complete_load() %}
     {%- set staging = target.schema ~ '_staging' -%}
-    {%- set remedy = "run `make extract" ~ (" DATASET=" ~ target.name if target.name != 'train')
-        ~ (" MODE=production" if run_mode() == 'production') ~ "`" -%}
+    {%- set remedy = "run `" ~ make_command('extract') ~ "`" -%}
     {%- set tables = graph.sources.values() | selectattr('schema', 'equalto', staging) | map(attribute='identifier') | list -%}
     {%- set present = run_query(
         "select table_name as name from information_schema.tables where table_schema = '" ~ staging ~ "'"
@@ -62,15 +61,15 @@
         {%- if not is_selected and load_of(table.relation) != load_id -%}
             {%- do refuse(
                 "Load " ~ load_id ~ " of " ~ run_data_set() ~ " is newer than " ~ table.relation ~ ", which is not among what "
-                ~ "is to be built: the four tables are built together, by dbt run"
+                ~ "is to be built: the four tables are built together, by " ~ dbt_command('run')
             ) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if problems -%}
         {%- do refuse(
             "Load " ~ load_id ~ " of " ~ run_data_set() ~ " is not published, and the tables stay as they are: "
-            ~ problems | join('; ') ~ ". To publish it all the same: dbt " ~ flags.WHICH
-            ~ " --vars '{max_reject_share: 1}'"
+            ~ problems | join('; ') ~ ". To publish it all the same: "
+            ~ dbt_command(flags.WHICH ~ " --vars '{max_reject_share: 1}'")
         ) -%}
     {%- endif -%}
 {% endmacro %}

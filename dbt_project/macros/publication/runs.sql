@@ -141,14 +141,14 @@
     {%- for table in published_tables() if table_kind(table.relation) -%}
         {%- if load_of(table.relation) != load_id -%}
             {{ return(table.relation ~ " is of load " ~ load_of(table.relation) ~ ", and what was built is of load " ~ load_id
-                ~ ": nothing was replaced. Run: dbt run") }}
+                ~ ": nothing was replaced. Run: " ~ dbt_command('run')) }}
         {%- endif -%}
         {%- for foreign_key in foreign_keys_of(table.relation) if '__' in foreign_key['parent'] -%}
             {%- set declared = published_foreign_key(table.relation, foreign_key) -%}
             {%- set orphans = describe_orphans(table.relation, declared) -%}
             {%- if orphans -%}
                 {{ return(table.relation ~ " still belongs to the former " ~ declared.parent.identifier ~ ": " ~ orphans
-                    ~ ". Nothing was replaced. Run: dbt run -s " ~ declared.parent.identifier ~ "+") }}
+                    ~ ". Nothing was replaced. Run: " ~ dbt_command('run -s ' ~ declared.parent.identifier ~ '+')) }}
             {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from embedded import services
+from embedded.running import stop_services
 from pipeline.errors import ServiceError, UsageError
 from pipeline.mysql import connect
 from pipeline.settings import Settings, load_settings
@@ -27,7 +28,7 @@ def settings(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (project / ".embedded" / "mysql").symlink_to(root / ".embedded" / "mysql")
     own = load_settings(root=project, environ={})
     yield own
-    services.stop_services(own, print)
+    stop_services(own.embedded_dir, print)
 
 
 def run_up(settings: Settings) -> list[str]:
@@ -84,10 +85,10 @@ def test_fill_replaces_archives_only_when_forced(settings: Settings) -> None:
 def test_down_stops_both_and_says_so_once(settings: Settings) -> None:
     run_up(settings)
     lines: list[str] = []
-    services.stop_services(settings, lines.append)
+    stop_services(settings.embedded_dir, lines.append)
     assert [line.split(" in ")[0] for line in lines] == ["S3: stopped", "MySQL: stopped"]
     again: list[str] = []
-    services.stop_services(settings, again.append)
+    stop_services(settings.embedded_dir, again.append)
     assert again == []
     assert [service.line.split(",")[0] for service in services.find_services(settings)] == [
         "MySQL: not running",
@@ -98,7 +99,7 @@ def test_down_stops_both_and_says_so_once(settings: Settings) -> None:
 
 
 def test_a_source_of_the_users_own_is_neither_started_nor_filled(settings: Settings, root: Path) -> None:
-    services.stop_services(settings, print)
+    stop_services(settings.embedded_dir, print)
     theirs = replace(settings, source=load_settings(root=root, environ={"SOURCE": "s3"}).source)
     lines = run_up(theirs)
     assert len(lines) == 1

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,48 +90,6 @@ def test_a_killed_export_costs_no_older_one(tables: Tables, tmp_path: Path, monk
     with pytest.raises(DatabaseError, match="gone"):
         export(tables.settings, folder, 1)
     assert_the_tables_are_there(tables, folder)
-
-
-def test_an_interrupt_replaces_nothing(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    monkeypatch.setattr("pipeline.settings.load_settings", lambda **_: tables.settings)
-    monkeypatch.setattr(job, "write_json", interrupt)
-    try:
-        assert command.main(["--output", str(tmp_path / "out")]) == 130
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    assert "nothing was replaced; the same command begins again" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_interrupt_that_a_package_makes_another_error_of_is_an_interrupt(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As pandas does that is interrupted while it is imported."""
-
-    def interrupt(*_: object) -> None:
-        with suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
-        raise AttributeError("partially initialized module")
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    monkeypatch.setattr("pipeline.settings.load_settings", lambda **_: tables.settings)
-    monkeypatch.setattr(job, "write_json", interrupt)
-    try:
-        assert command.main(["--output", str(tmp_path / "out")]) == 130
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    assert "error: interrupted: nothing was replaced" in capsys.readouterr().err
 
 
 def test_dbt_cannot_replace_a_table_while_it_is_read(tables: Tables) -> None:

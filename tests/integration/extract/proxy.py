@@ -41,9 +41,10 @@ def honest(_connection: int, _before: int, data: bytes) -> bytes:
     return data
 
 
-def refusal(status: str, code: str) -> bytes:
+def refusal(status: str, code: str, message: str = "no") -> bytes:
     """An answer as S3 gives it when it does not do what was asked."""
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>'.encode()
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'.encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"Connection: close\r\n\r\n" + body
 

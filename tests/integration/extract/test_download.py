@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +31,14 @@ from pipeline import files
 from pipeline.errors import PipelineError, SettingsError, SourceError
 from pipeline.landed import ArchiveManifest, read_manifest
 from tests.integration.extract.conftest import Stored
-from tests.integration.extract.proxy import CutError, is_head, proxy_to, refusal, refusing
+from tests.integration.extract.proxy import CutError, Spoil, is_head, proxy_to, refusal, refusing
 from tests.ports import free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PART = 256 << 10
+KEYS: Any = {"aws_access_key_id": "key", "aws_secret_access_key": "hidden", "region_name": "us-east-1"}
 HEADERS = 50_000  # more bytes than the heads of all the answers of a download
 CONTENT = random.Random(3).randbytes(3_000_000)
 OTHER = random.Random(4).randbytes(2_500_000)
@@ -206,7 +209,10 @@ def test_a_busy_server_is_asked_again(stored: Stored, path: Path, status: str, c
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        *((*refused, f"keeps answering {refused[0][:3]} {refused[1]}: run the same command") for refused in REFUSALS),
+        *(
+            (*refused, rf"keeps answering {refused[0][:3]} \({refused[1]}\): run the same command")
+            for refused in REFUSALS
+        ),
         ("400 Bad Request", "ExpiredToken", r"refuses the credentials \(ExpiredToken\): check AWS_ACCESS_KEY_ID"),
         ("403 Forbidden", "AccessDenied", r"does not let you read it \(AccessDenied\): check AWS_ACCESS_KEY_ID"),
     ],
@@ -237,7 +243,7 @@ def test_an_object_that_is_removed_while_it_is_downloaded_ends_in_one_line_and_c
     stored.put(CONTENT)
     with proxy_to(stored.server.endpoint_url) as proxy:
         proxy.spoil = spoil
-        with pytest.raises(SourceError, match="there is no such object"):
+        with pytest.raises(SourceError, match="has no such object"):
             fetch(stored, path, proxy.endpoint_url, connections=1)
     stored.put(CONTENT)
     assert_continues(stored, path)
@@ -598,7 +604,7 @@ def test_a_file_that_may_not_grow_so_large_ends_in_one_line(root: Path, stored: 
         ),
         ({"aws_access_key_id": "nobody"}, "refuses the credentials.*InvalidAccessKeyId"),
         ({"bucket": "no-such-bucket"}, "has no bucket no-such-bucket.*pipeline.yml"),
-        ({"key": "no-such-key"}, "there is no such object.*MODE, DATASET"),
+        ({"key": "no-such-key"}, "has no such object.*MODE, DATASET"),
         ({"endpoint_url": "closed"}, "does not answer.*AWS_ENDPOINT_URL"),
     ],
 )
@@ -645,3 +651,157 @@ def test_an_etag_that_is_no_md5_is_only_kept(stored: Stored, path: Path) -> None
     unchecked = RemoteObject(found.bucket, found.key, found.etag, found.size_bytes, None)
     assert download(stored.client(), unchecked, path, part_bytes=PART, connections=2).etag == found.etag
     assert_landed(path)
+
+
+def changed(head: Callable[[bytes], bytes], *, method: bytes = b"") -> Spoil:
+    """Change the heads of a store's answers, as something on the way does; of a HEAD alone where they have no body."""
+
+    def spoil(_connection: int, _before: int, data: bytes) -> bytes:
+        if not is_head(data) or (method == b"HEAD" and b"206" in data[:20]):
+            return data
+        beginning, end, body = data.partition(b"\r\n\r\n")
+        return head(beginning) + end + body
+
+    return spoil
+
+
+WEAK = changed(lambda head: re.sub(rb'(?i)\r\netag: "', b'\r\nETag: W/"', head))
+BARE = changed(lambda head: re.sub(rb'(?i)\r\netag: "(\w+)"', rb"\r\nETag: \1", head))
+WITHOUT_ETAG = changed(lambda head: re.sub(rb"(?i)\r\netag: [^\r]*", b"", head))
+WITHOUT_LENGTH = changed(lambda head: re.sub(rb"(?i)\r\ncontent-length: [^\r]*", b"", head), method=b"HEAD")
+WITHOUT_BOTH = changed(lambda head: re.sub(rb"(?i)\r\n(etag|content-length): [^\r]*", b"", head), method=b"HEAD")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [WEAK, BARE, WITHOUT_ETAG, WITHOUT_LENGTH, WITHOUT_BOTH],
+    ids=["a weak ETag", "an ETag without quotes", "no ETag", "no size in a HEAD", "neither in a HEAD"],
+)
+def test_an_object_lands_whatever_is_lost_of_what_the_store_says_of_it(
+    stored: Stored, path: Path, spoil: Spoil
+) -> None:
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url, spoil) as proxy:
+        fetch(stored, path, proxy.endpoint_url)
+        assert_landed(path)
+        client = stored.client(proxy.endpoint_url)
+        assert landed(path, look_at(client, stored.bucket, stored.key))
+        time.sleep(1.1)  # Last-Modified counts seconds
+        stored.put(CONTENT[::-1])
+        assert landed(path, look_at(client, stored.bucket, stored.key)) is None
+
+
+@pytest.mark.parametrize("spoil", [WEAK, WITHOUT_ETAG], ids=["a weak ETag", "no ETag"])
+def test_an_object_that_is_pinned_otherwise_is_known_when_it_is_replaced(
+    stored: Stored, path: Path, spoil: Spoil, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored.put(CONTENT)
+    with proxy_to(stored.server.endpoint_url, spoil) as proxy:
+        client = stored.client(proxy.endpoint_url)
+        found = look_at(client, stored.bucket, stored.key)
+        time.sleep(1.1)
+        stored.put(CONTENT[::-1])
+        download(client, found, path, part_bytes=PART, connections=4)
+    assert "was replaced while it was downloaded" in capsys.readouterr().out
+    assert_landed(path, CONTENT[::-1])
+
+
+def test_a_store_that_says_nothing_of_the_version_is_told_as_none(stored: Stored, path: Path) -> None:
+    stored.put(CONTENT)
+    spoil = changed(lambda head: re.sub(rb"(?i)\r\n(etag|last-modified): [^\r]*", b"", head))
+    with (
+        proxy_to(stored.server.endpoint_url, spoil) as proxy,
+        pytest.raises(SourceError, match=r"does not say which version of it is there .*check AWS_ENDPOINT_URL"),
+    ):
+        fetch(stored, path, proxy.endpoint_url)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        ("403 Forbidden", "InvalidObjectState", r"keeps it in a class for archives.*restore it"),
+        ("403 Forbidden", "SecondLevelDomainForbidden", r"default\.s3\.addressing_style virtual"),
+        ("403 Forbidden", "RequestTimeTooSkewed", r"refuses the time of this machine.*set its clock right"),
+        ("403 Forbidden", "AccessDenied", r"check AWS_ACCESS_KEY_ID.*requester_pays.*told to whoever may not list"),
+        ("403 Forbidden", "SomethingNew", r"does not let you read it \(SomethingNew\): check AWS_ACCESS_KEY_ID"),
+        ("403 Forbidden", "UserDisable", r"has closed the account or the bucket"),
+        ("400 Bad Request", "KMS.DisabledException", r"does not let you use the key that it is encrypted with"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", r"in another region.*set AWS_DEFAULT_REGION"),
+        ("405 Method Not Allowed", "MethodNotAllowed", r"has no such object"),
+        ("407 Proxy Authentication Required", "407", r"is reached by a proxy that asks for a name and a password"),
+        ("418 I'm a teapot", "Teapot", r"answers 418 \(Teapot\): check MODE, DATASET and SOURCE"),
+    ],
+)
+def test_what_the_store_refuses_is_told_with_its_remedy_and_the_stores_words(
+    stored: Stored, status: str, code: str, message: str
+) -> None:
+    words = f"It is so.&#8238; {'k' * 60}"
+    answer = refusal(status, code, words)
+    with (
+        proxy_to(stored.server.endpoint_url, refusing(answer, lambda _: True)) as proxy,
+        pytest.raises(SourceError, match=rf'{message}.*; it says "It is so\.\\u202e …"$') as caught,
+    ):
+        look_at(stored.client(proxy.endpoint_url), stored.bucket, stored.key)
+    assert "\n" not in str(caught.value)
+
+
+PAGE = b"Content-Type: text/html\r\nContent-Length: 27\r\n\r\n<html>Please sign in</html>"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param(OK + PAGE, "does not say which version", id="a page to sign in"),
+        pytest.param(b"HTTP/1.1 302 Found\r\nLocation: /in\r\n\r\n", "no request|answers 302", id="a redirection"),
+        pytest.param(b"HTTP/1.1 502 Bad Gateway\r\n" + PAGE, "keeps answering 502", id="a gateway"),
+        pytest.param(OK + b'ETag: "a"\r\nContent-Length: x\r\n\r\n', "no request|say", id="a size that is none"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "check the network and AWS_ENDPOINT_URL", id="another protocol"),
+        pytest.param(OK + b"X: y\r\n" * 200 + b"\r\n", "AWS_", id="many headers"),
+    ],
+)
+def test_whatever_answers_in_place_of_a_store_is_explained(stored: Stored, answer: bytes, message: str) -> None:
+    def spoil(_connection: int, before: int, _data: bytes) -> bytes:
+        return b"" if before else answer.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+
+    with (
+        proxy_to(stored.server.endpoint_url, spoil) as proxy,
+        pytest.raises(PipelineError, match=message) as caught,
+    ):
+        look_at(stored.client(proxy.endpoint_url), stored.bucket, stored.key)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_token_that_no_request_can_carry_is_in_no_message_and_no_traceback(stored: Stored) -> None:
+    client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", aws_session_token="hushhush\n", **KEYS)
+    with pytest.raises(PipelineError) as caught:
+        look_at(client, stored.bucket, stored.key)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_fault_of_our_own_stays_what_it_is() -> None:
+    with pytest.raises(KeyError, match="ours"), s3_errors("s3://bucket/key"):
+        raise KeyError("ours")
+
+
+@pytest.mark.parametrize("setting", [{"AWS_MAX_ATTEMPTS": "x"}, {"AWS_RETRY_MODE": "x"}])
+def test_a_setting_that_boto3_cannot_use_is_a_mistake_in_the_settings(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, str]
+) -> None:
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(SettingsError, match=r"check AWS_\* in the environment, .*~/\.aws/config"),
+        s3_errors("s3://b/k"),
+    ):
+        boto3.client("s3", endpoint_url="https://127.0.0.1:9", **KEYS).list_buckets()
+
+
+def test_a_proxy_of_the_environment_that_does_not_answer_is_named_without_its_password(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:hushhush@localhost:{free_port()}")
+    client = stored.client("http://s3.invalid:9000")
+    with pytest.raises(SourceError, match=r"the proxy localhost that the environment names \(NO_PROXY") as caught:
+        look_at(client, stored.bucket, stored.key)
+    assert "hush" not in str(caught.value)

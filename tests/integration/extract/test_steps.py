@@ -54,7 +54,7 @@ def environ_of(stored: Stored, endpoint_url: str | None = None) -> dict[str, str
 
 @pytest.fixture
 def settings(project: Path, mysql: MysqlSettings) -> Iterator[Settings]:
-    settings = replace(load_settings(root=project, environ={}), mysql=mysql)
+    settings = replace(load_settings(root=project), mysql=mysql)
     yield settings
     with closing(connect(mysql)) as connection, connection.cursor() as cursor:
         for database in (settings.database, settings.staging_database):
@@ -165,17 +165,17 @@ def test_unpack_alone_says_that_nothing_has_landed(settings: Settings) -> None:
 
 def test_a_server_that_is_not_there_is_found_out_before_anything_is_downloaded(project: Path) -> None:
     closed = MysqlSettings(host="127.0.0.1", port=free_port(), user="x", password="y", unix_socket=Path("x"))
-    settings = replace(load_settings(root=project, environ={}), mysql=closed)
+    settings = replace(load_settings(root=project), mysql=closed)
     with pytest.raises(DatabaseError, match="check MYSQL_HOST"):
         steps.run(settings)
-    embedded = load_settings(root=project, environ={})
+    embedded = load_settings(root=project)
     with pytest.raises(DatabaseError, match="run make up"):
         steps.run(embedded)
     assert [path for path in settings.archives_folder.iterdir() if not path.name.endswith(".lock")] == []
 
 
 def test_a_second_run_of_the_same_data_set_refuses_while_the_first_goes_on(project: Path) -> None:
-    settings = load_settings(root=project, environ={})
+    settings = load_settings(root=project)
     with steps.only_run(settings):
         with pytest.raises(
             PipelineError, match=rf"another make extract or make sample is landing train.*process {os.getpid()}"
@@ -186,17 +186,20 @@ def test_a_second_run_of_the_same_data_set_refuses_while_the_first_goes_on(proje
             steps.run(other)
 
 
-def run_command(project: Path, environ: dict[str, str], *, root: Path) -> subprocess.Popen[str]:
-    """Start `python -m extract` on another folder than the project's own."""
+def run_command(
+    project: Path, environ: dict[str, str], *, root: Path, module: str = "extract.__main__"
+) -> subprocess.Popen[str]:
+    """Start `python -m extract`, or another command, on another folder than the project's own."""
     program = f"""
 import functools
 from pathlib import Path
 from extract import download
-from extract.__main__ import run_and_leave
+from {module} import main
+from pipeline.interrupt import run_main
 from pipeline import settings
 settings.load_settings = functools.partial(settings.load_settings, root=Path({str(project)!r}))
 download.SECONDS_BETWEEN_JOURNALS = 0.1
-run_and_leave([])
+run_main(lambda: main([]))
 """
     return subprocess.Popen(
         [sys.executable, "-c", program],
@@ -226,8 +229,8 @@ def environ_of_mysql(mysql: MysqlSettings) -> dict[str, str]:
             {"AWS_ENDPOINT_URL": "http://user:hidden@127.0.0.1:1"},
             "does not answer (EndpointConnectionError): check the",
         ),
-        ({"bucket": "no-such-bucket"}, "has no bucket no-such-bucket: check source.bucket in pipeline.yml"),
-        ({"key": "is removed"}, "there is no such object at http://127.0.0.1"),
+        ({"bucket": "no-such-bucket"}, "has no bucket no-such-bucket (NoSuchBucket): check SOURCE, source.bucket"),
+        ({"key": "is removed"}, "has no such object (NoSuchKey): check MODE, DATASET and SOURCE"),
     ],
 )
 def test_a_source_that_cannot_be_read_ends_the_command_in_one_line(
@@ -253,8 +256,9 @@ def test_a_source_that_cannot_be_read_ends_the_command_in_one_line(
     assert not list((project / "data").rglob("*.part*"))
 
 
+@pytest.mark.parametrize("module", ["extract.__main__", "extract.sample"])
 def test_a_command_that_failed_does_not_wait_for_a_network_that_is_gone(
-    project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path
+    project: Path, stored: Stored, mariadb_by_tcp: MysqlSettings, root: Path, module: str
 ) -> None:
     """One connection is refused while the others are silent, which they may be for 30 s."""
     stored.put(archive_of(Entry(SKELETON, os.urandom(40 << 20)), Entry(COMMON, b"x\n")))
@@ -271,7 +275,7 @@ def test_a_command_that_failed_does_not_wait_for_a_network_that_is_gone(
 
     with proxy_to(stored.server.endpoint_url, spoil) as proxy:
         environ = {**environ_of(stored, proxy.endpoint_url), **environ_of_mysql(mariadb_by_tcp)}
-        with run_command(project, environ, root=root) as process:
+        with run_command(project, environ, root=root, module=module) as process:
             assert process.stderr
             assert "does not let you read it (AccessDenied)" in process.stderr.readline()
             said = time.monotonic()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,12 +19,16 @@ from pathlib import Path
 
 import pytest
 
+from embedded.mysql_server import find_mysql
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings
 from tests.integration.dbt.project import DbtProject, create_project
 from tests.integration.dbt.staged_data import generate_load, stage
+from tests.ports import free_port
+from tests.processes import descendants, listeners
 
 DATABASE = "deepcvr_test"  # of no other test
+START = "interrupted: run the same command again"  # before the command knows what it is
 EXPORT = "interrupted: nothing was replaced; the same command begins again"
 EXPORTED = "interrupted: the export is whole, or what was there before is put back by the same command"
 REPORT = "interrupted: the page that was there stays; the same command begins again"
@@ -51,9 +59,8 @@ class Command:
     environment: dict[str, str]
     seconds: float = field(default=0.0)
 
-    def start(self, *, signal_switched_off: bool = False) -> subprocess.Popen[str]:
+    def start(self) -> subprocess.Popen[str]:
         """Start it as a shell with job control does, and wait until it answers: what comes before is Python's start."""
-        del signal_switched_off
         process = subprocess.Popen(
             [sys.executable, "-m", *self.arguments],
             cwd=self.folder,
@@ -93,7 +100,7 @@ class Command:
             if ended.code != 0:  # the machine may have become quicker since
                 answered += 1
                 assert (ended.code, len(ended.lines)) == (130, 1), ended
-                assert ended.lines[0] in lines
+                assert ended.lines[0] in lines | {START}
             yield ended
         assert answered >= num_moments * 2 // 3
 
@@ -110,7 +117,7 @@ def built(mariadb_by_tcp: MysqlSettings, root: Path, tmp_path_factory: pytest.Te
     stage(mariadb_by_tcp, DATABASE, generate_load(num_samples=700, num_groups=40), root)
     project = create_project(tmp_path_factory.mktemp("interrupts") / "root", root, mariadb_by_tcp)
     project.environment.update({"MODE": "production", "DATASET": "test", "PYTHONPATH": str(root)})
-    succeeded, output = project.run("build", "--target", "test")
+    succeeded, output = project.run("run", "--target", "test")
     assert succeeded, output
     yield project
     with closing(connect(mariadb_by_tcp)) as connection, connection.cursor() as cursor:
@@ -151,7 +158,179 @@ def test_a_report_that_is_interrupted_at_any_moment_says_so_and_the_page_is_whol
     assert command.run().code == 0
     before = page.stat()
     for ended in command.interrupt_at_moments(num_moments, {REPORT, REPORTED}):
-        if ended.code and REPORT in ended.lines:
+        if ended.code and REPORTED not in ended.lines:
             assert page.stat() == before
         before = page.stat()
     assert command.run().code == 0
+
+
+def test_dbt_that_is_interrupted_ends_in_one_line_and_the_next_build_puts_all_right(built: DbtProject) -> None:
+    command = Command(["pipeline.run_dbt", "build", "--target", "test"], built.folder, built.environment)
+    process = command.start()
+    assert process.stdout
+    printed = ""
+    while "START" not in printed:  # of a model: dbt is at work
+        printed = process.stdout.readline()
+        assert printed
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, f"{DBT}\n")
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
+
+    ended = command.run()
+    assert (ended.code, ended.errors) == (0, "")
+    assert "Completed successfully" in ended.output
+
+
+def test_dbt_that_is_interrupted_while_it_starts_ends_in_one_line(built: DbtProject) -> None:
+    command = Command(["pipeline.run_dbt", "docs", "generate", "--target", "test"], built.folder, built.environment)
+    ended = command.interrupt(0.3, signal.SIGTERM)
+
+    assert (ended.code, ended.errors) == (143, "interrupted: the same command begins again\n")
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.soak
+def test_dbt_has_its_own_arguments_exit_codes_and_words(built: DbtProject) -> None:
+    arguments = ["--no-use-colors", "ls", "--profile", "no-such"]
+    own = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), *arguments],
+        cwd=built.folder,
+        env=built.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ended = Command(["pipeline.run_dbt", *arguments], built.folder, built.environment).run()
+
+    assert ended.code == own.returncode == 2
+    times = r"\d\d:\d\d:\d\d"
+    assert re.sub(times, "", ended.output) == re.sub(times, "", own.stdout)
+    assert ended.errors == own.stderr
+
+
+def test_a_summary_that_is_interrupted_says_so(built: DbtProject, root: Path) -> None:
+    command = Command(["pipeline.summary"], root, built.environment)
+    command.run()
+
+    for ended in command.interrupt_at_moments(3, {"interrupted: nothing was changed; the same command counts again"}):
+        assert ended.code in (0, 130)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_documentation_is_served_at_the_port_until_a_signal(
+    documented: Path, number: signal.Signals, code: int
+) -> None:
+    port = free_port()
+    command = Command(["pipeline.docs"], documented, os.environ | {"PORT": str(port)})
+    process = command.start()
+    assert process.stdout
+    assert process.stdout.readline() == f"documentation: http://localhost:{port} until Ctrl-C\n"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        assert answer.read() == b"<html>"
+    assert [listener.address for listener in listeners(process.pid)] == ["127.0.0.1"]
+
+    second = command.run()
+    assert (second.code, second.output) == (1, "")
+    assert second.errors == (
+        f"error: cannot listen on port {port} of 127.0.0.1, another program has it: name another, such as"
+        f" PORT={second.errors.rpartition('=')[2].strip()}\n"
+    )
+    other = int(second.errors.rpartition("=")[2])
+    assert other not in (0, port)
+
+    os.killpg(process.pid, number)
+    assert process.communicate(timeout=10) == (
+        "",
+        "interrupted: the documentation is served no longer; it stays in target\n",
+    )
+    assert process.returncode == code
+    again = command.start()  # at once, at the same port
+    assert again.stdout
+    assert "until Ctrl-C" in again.stdout.readline()
+    os.killpg(again.pid, number)
+    again.communicate(timeout=10)
+
+
+@pytest.fixture
+def documented(root: Path, tmp_path: Path) -> Path:
+    """A folder in which `python -m pipeline.docs` finds documentation."""
+    shutil.copytree(root / "pipeline", tmp_path / "copy" / "pipeline")
+    (tmp_path / "copy" / "target").mkdir()
+    (tmp_path / "copy" / "target" / "index.html").write_text("<html>")
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "80a", "-1", "٣"])
+def test_a_port_that_is_none_is_a_mistake_in_the_settings(documented: Path, port: str) -> None:
+    for arguments in ([], ["--check"]):
+        ended = Command(["pipeline.docs", *arguments], documented, os.environ | {"PORT": port}).run()
+        assert (ended.code, ended.output) == (2, "")
+        assert ended.errors == f"error: PORT is {port!r}, expected a number from 1 to 65535\n"
+
+
+@pytest.mark.parametrize("program", ["venv", pytest.param("pip install", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
+    root: Path, tmp_path: Path, program: str, number: signal.Signals, code: int
+) -> None:
+    for name in ("embedded", "pipeline", "dbt_adapter"):
+        shutil.copytree(root / name, tmp_path / name)
+    for name in ("requirements.txt", "requirements-checks.txt"):
+        shutil.copy2(root / name, tmp_path / name)
+    (tmp_path / ".embedded").mkdir()
+    if (root / ".embedded" / "java").exists():
+        (tmp_path / ".embedded" / "java").symlink_to((root / ".embedded" / "java").resolve())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        environment = os.environ | {"MYSQL_HOST": "127.0.0.1", "PIP_INDEX_URL": index, "PYTHONUTF8": "1"}
+        process = Command(["embedded.setup"], tmp_path, environment).start()
+        while not (started := [pid for pid in descendants(process.pid) if program in words_of(pid)]):
+            assert process.poll() is None
+            time.sleep(0.005)
+        family = descendants(process.pid)
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)  # by itself it has to end the others
+        output, errors = process.communicate(timeout=30)
+    assert started
+    assert (process.returncode, output) == (code, "")
+    assert errors == "interrupted: what is set up stays; the same command goes on from there\n"
+    assert not [pid for pid in family if words_of(pid)]
+
+
+def words_of(pid: int) -> str:
+    """The command line of a process, empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def test_servers_that_up_has_started_outlive_its_interrupt(root: Path) -> None:
+    """And it leaves no other process; the next one finds them, or starts what is missing."""
+    command = Command(["embedded", "up"], root, dict(os.environ))
+    line = "interrupted: what was started runs on, make down stops it; the same command does the rest\n"
+    try:
+        process = command.start()
+        assert process.stdout
+        assert process.stdout.readline().startswith("MySQL: ")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate(timeout=20)[1] == line
+        assert process.returncode == 130
+        server = find_mysql(root / ".embedded")
+        assert server
+
+        process = command.start()
+        assert process.stdout
+        assert process.stdout.readline().startswith("MySQL: ")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=20)[1] == line
+        assert process.returncode == 143
+        found = find_mysql(root / ".embedded")
+        assert found
+        assert found.pid == server.pid
+    finally:
+        assert Command(["embedded", "down"], root, dict(os.environ)).run().code == 0

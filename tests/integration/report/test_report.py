@@ -207,6 +207,27 @@ def test_the_command_writes_the_page_and_says_where(
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
 
 
+@pytest.mark.parametrize(
+    ("output", "path"),
+    [
+        ("pages", "pages/deepcvr_train.html"),
+        ("pages/", "pages/deepcvr_train.html"),
+        ("there/page.html", "there/page.html"),
+        ("", None),
+    ],
+)
+def test_output_in_the_environment_names_the_file_or_the_folder_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, path: str | None
+) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr("report.report.write_report", lambda _, path, __: written.append(path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUTPUT", output)
+
+    assert main(["--mode", MODE]) == 0
+    assert written == [Path(path) if path else load_settings().root / "target/report/deepcvr_train.html"]
+
+
 def test_a_page_that_cannot_be_written_leaves_the_old_one(built: Built, tmp_path: Path) -> None:
     folder = tmp_path / "a file"
     folder.write_text("")

@@ -17,7 +17,11 @@ COMMANDS = sorted(
     for path in ROOT.glob("[!.]*/*.py")
     if '__name__ == "__main__"' in path.read_text() and path.parts[-2] not in ("spark_jobs", "tests")
     if path.parts[-2] != "benchmarks" or path.stem == "__main__"
+    if path.stem != "run_dbt"  # whose help is dbt's
 )
+OTHERS = [["benchmarks.sampling"], ["benchmarks.concurrency"], ["benchmarks.document"], ["spark_jobs.draw_sample"]]
+OTHERS += [["spark_jobs.explode_features"]]
+OTHERS += [["embedded", name] for name in ("up", "down", "sql", "status", "generate", "fill")]
 WITHOUT_ENVIRONMENT = {"pipeline.erd", "benchmarks"}
 
 
@@ -44,7 +48,18 @@ def test_help_teaches(root: Path, module: str) -> None:
     assert module in WITHOUT_ENVIRONMENT or "environment" in parts
     assert re.search(rf"^  .*(-m {re.escape(module)}\b)", parts["examples"], re.MULTILINE)
     assert re.search(r"\b0 .*; .*\b1 .*; .*\b2 ", parts["exit codes"], re.DOTALL)
+    assert "130 ended by Ctrl-C (SIGINT), 143 by SIGTERM" in parts["exit codes"]
+    assert "%%" not in ended.stdout
     assert max(map(len, ended.stdout.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("words", OTHERS, ids=" ".join)
+def test_the_help_of_the_rest_is_as_a_person_writes_it(root: Path, words: list[str]) -> None:
+    ended = run(root, *words, "--help")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "%" not in ended.stdout.replace("10%", "").replace("0.1 %", "")
+    assert ("130 ended by Ctrl-C" in ended.stdout) == (words[0] != "embedded")
 
 
 @pytest.mark.parametrize("module", COMMANDS)

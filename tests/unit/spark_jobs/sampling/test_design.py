@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.errors import LoadError, UsageError
 from spark_jobs.sampling import theory
-from spark_jobs.sampling.design import Margin, plan_clusters, plan_sample, read_design, stratum_name
-from spark_jobs.sampling.passes import CellTally, GroupCounts, StratumRule
+from spark_jobs.sampling.design import plan_clusters, plan_sample, stratum_name
+from spark_jobs.sampling.parameters import Margin, StratumRule, read_design
+from spark_jobs.sampling.passes import CellTally, GroupCounts
 
 DEFAULTS = {
     "margin": "5%",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -121,12 +122,73 @@ def test_neyman_varies_least_of_all_allocations() -> None:
     assert theory.neyman(sizes, deviations, total, 0)[0] == min(range(1, total), key=variance)
 
 
-def test_the_stratified_interval_is_that_of_its_formula() -> None:
-    estimate, interval = theory.stratified_interval([700, 300], [70, 30], [7, 15], 0.95)
-    variance = 0.49 * 0.9 * 0.1 * 0.9 / 69 + 0.09 * 0.9 * 0.25 / 29
+def test_a_design_effect_makes_the_sample_so_much_smaller() -> None:
+    assert theory.wilson_interval(30, 100, 0.95, design_effect=2.0) == theory.wilson_interval(15, 50, 0.95)
+    assert theory.wilson_interval(30, 100, 0.95, 500, 0.0) == theory.Interval(0.3, 0.3)
 
-    assert estimate == pytest.approx(0.7 * 0.1 + 0.3 * 0.5)
-    assert interval.high - estimate == pytest.approx(1.959964 * math.sqrt(variance), rel=1e-6)
+
+@pytest.mark.parametrize("mean", [0.02, 0.05, 0.1, 0.18, 0.4, 0.7, 1.0, 1.6, 2.5])
+def test_the_interval_of_a_rare_rate_contains_it_as_often_as_it_says(mean: float) -> None:
+    drawn = 1_000
+    hits, rates = np.arange(40), [mean / drawn, 1 - mean / drawn]
+    chances = [stats.binom(drawn, rate).pmf(seen) for rate, seen in zip(rates, (hits, drawn - hits), strict=True)]
+    for rate, seen, chance in zip(rates, (hits, drawn - hits), chances, strict=True):
+        contains = [rate in theory.proportion_interval(int(number), drawn, 0.95) for number in seen]
+        assert chance @ contains > 0.93
+
+
+def variance_of_all_samples(strata: list[list[int]], drawn: list[int]) -> float:
+    """Draw every sample that there is: of each stratum so many of its units, 1 with the property and 0 without."""
+    population = sum(map(len, strata))
+    samples = itertools.product(
+        *(itertools.combinations(units, number) for units, number in zip(strata, drawn, strict=True))
+    )
+    estimates = [
+        sum(len(units) * sum(each) / len(each) for units, each in zip(strata, sample, strict=True)) / population
+        for sample in samples
+    ]
+    return float(np.var(estimates))
+
+
+@pytest.mark.parametrize("drawn", [[2, 3], [1, 4], [4, 1], [5, 2]])
+def test_the_design_effect_of_strata_is_that_of_all_samples_that_there_are(drawn: list[int]) -> None:
+    strata = [[1, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0]]
+    expected = variance_of_all_samples(strata, drawn) / variance_of_all_samples(
+        [[*strata[0], *strata[1]]], [sum(drawn)]
+    )
+
+    assert theory.stratified_design_effect([5, 6], drawn, [5, 6], [1, 3]) == pytest.approx(expected)
+
+
+def test_the_design_effect_of_a_ratio_is_that_of_many_samples() -> None:
+    random = np.random.default_rng(11)
+    sizes, drawn, bases, hits = [8_000, 2_000], [500, 900], [800, 700], [80, 420]
+    counts = [
+        random.multivariate_hypergeometric([hit, base - hit, size - base], number, 20_000)
+        for size, number, base, hit in zip(sizes, drawn, bases, hits, strict=True)
+    ]
+    weighted = sizes[0] / drawn[0] * counts[0] + sizes[1] / drawn[1] * counts[1]
+    rate, expected_base = 500 / 1_500, 500 * 0.1 + 900 * 0.35
+    at_random = rate * (1 - rate) * (1 / expected_base - 1 / 1_500)
+    variance = np.mean((weighted[:, 0] / weighted[:, :2].sum(axis=1) - rate) ** 2)
+
+    assert theory.stratified_design_effect(sizes, drawn, bases, hits) == pytest.approx(variance / at_random, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "drawn", "bases", "hits", "expected"),
+    [
+        ([1_000], [30], [400], [7], 1.0),  # no strata
+        ([700, 299, 1], [9, 9, 1], [700, 299, 1], [0, 299, 1], 0.0),  # the strata hold the rate
+        ([700, 300], [1, 1], [700, 300], [0, 0], 1.0),  # nothing varies
+        ([700, 300], [700, 300], [700, 300], [3, 20], 1.0),  # all of it is drawn
+        ([700, 300], [9, 0], [700, 300], [20, 20], 1.0),  # a stratum that is not drawn says nothing
+    ],
+)
+def test_design_effects_at_the_edges(
+    sizes: list[int], drawn: list[int], bases: list[int], hits: list[int], expected: float
+) -> None:
+    assert theory.stratified_design_effect(sizes, drawn, bases, hits) == pytest.approx(expected, rel=1e-9)
 
 
 def test_equal_weights_cost_nothing_and_unequal_ones_what_kish_says() -> None:
@@ -141,7 +203,7 @@ def test_goodness_of_fit_in_an_endless_population_is_the_librarys(observed: list
     population = [10_000_000 * (place + 1) for place in range(len(observed))]
     expected = np.array(population) * sum(observed) / sum(population)
     library = stats.chisquare(observed, expected)
-    fit = theory.goodness_of_fit(observed, population, pool=False)
+    fit = theory.goodness_of_fit([observed], [population], pool=False)
 
     assert fit.statistic == pytest.approx(library.statistic, rel=1e-4, abs=1e-9)
     assert fit.p_value == pytest.approx(library.pvalue, abs=1e-4)
@@ -154,13 +216,13 @@ def test_the_chi_square_tail_is_that_of_the_printed_table() -> None:
 
 
 def test_classes_with_few_expected_are_pooled() -> None:
-    fit = theory.goodness_of_fit([50, 40, 6, 3, 1, 0], [5_000, 4_000, 600, 250, 100, 50])
+    fit = theory.goodness_of_fit([[50, 40, 6, 3, 1, 0]], [[5_000, 4_000, 600, 250, 100, 50]])
 
-    assert fit.degrees == 2
+    assert fit.degrees == pytest.approx(2)
 
 
 def test_a_sample_that_is_the_population_fits() -> None:
-    assert theory.goodness_of_fit([10, 20], [10, 20]) == theory.Fit(0.0, 0, 1.0)
+    assert theory.goodness_of_fit([[10, 20]], [[10, 20]]) == theory.Fit(0.0, 0, 1.0)
 
 
 def test_clusters_of_one_are_a_simple_random_sample() -> None:
