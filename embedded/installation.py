@@ -50,6 +50,10 @@ def install(root: Path | None = None, *, for_checks: bool = False) -> None:
         ServiceError: something cannot be had.
     """
     root = root or Path(__file__).resolve().parents[1]
+    if os.pathsep in str(root):
+        raise SettingsError(
+            f"{root} has a colon, at which Python and Java take a path apart: move the project elsewhere"
+        )
     embedded_dir, checks_dir = root / ".embedded", root / ".checks"
     requirements = [root / "requirements.txt", *([root / "requirements-checks.txt"] if for_checks else [])]
     try:

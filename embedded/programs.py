@@ -412,9 +412,12 @@ def _made(folder: Path) -> Path:
 
 
 def _output(command: list[str]) -> str:
+    # Spark's JVM is started without them too.
+    dropped = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
     try:
         result = subprocess.run(  # noqa: S603 - a program found on this machine, asked for its version
             command,
+            env={name: value for name, value in os.environ.items() if name not in dropped},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

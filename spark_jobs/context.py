@@ -42,9 +42,17 @@ _OTHERS = (
     *("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "PYSPARK_PIN_THREAD"),
     *("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
 )
+_OF_A_CLUSTER = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
 
 # What it does have, and may not start with.
-_HEEDED = ("JAVA_HOME", "SPARK_CONF_DIR", "SPARK_SUBMIT_OPTS", "SPARK_DRIVER_MEMORY", "SPARK_EXECUTOR_MEMORY")
+_HEEDED = (
+    "JAVA_HOME",
+    "SPARK_CONF_DIR",
+    *_OF_A_CLUSTER,
+    "SPARK_SUBMIT_OPTS",
+    "SPARK_DRIVER_MEMORY",
+    "SPARK_EXECUTOR_MEMORY",
+)
 
 _JAVA_COMPLAINT = re.compile(
     r"^(?!WARNING|NOTE).*(Exception|[Ee]rror|Unrecogni[sz]ed|Invalid|Could not|No such).*$", re.MULTILINE
@@ -121,7 +129,10 @@ def _prepare_environment(settings: Settings) -> None:
     os.environ["LC_ALL"] = "C.UTF-8"
     if _is_submitted():
         return
-    for name in _OTHERS:
+    # Hadoop's configuration is of a cluster, and may ask for a login that a local master needs not.
+    conf = os.environ.get("SPARK_CONF_DIR")
+    is_local = _is_local(settings.spark_master or "local") and not (conf and Path(conf).is_dir())
+    for name in (*_OTHERS, *(_OF_A_CLUSTER if is_local else ())):
         os.environ.pop(name, None)
     # In a distribution of Spark, the package is in a folder of it.
     homes = (folder for folder in (package, *package.parents) if (folder / "bin" / "spark-submit").is_file())
@@ -176,7 +187,7 @@ def _start_errors(master: str | None, log: Path | None) -> Iterator[None]:
     try:
         with disk_errors(folder, elsewhere="name another folder by TMPDIR"):
             yield
-    except (PySparkException, Py4JError) as error:
+    except (PySparkException, Py4JError, ConnectionError) as error:
         where = f" ({log} has its own account)" if log else ""
         at = f" with master {master}" if master else ""
         printed = log.read_text(encoding="utf-8", errors="replace") if log and log.exists() else ""

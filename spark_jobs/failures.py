@@ -15,9 +15,14 @@ _LESS_MEMORY = f"free memory, or use fewer cores by SPARK_MASTER='local[1]', the
 # What an error's text has, what has happened, and what to do. The first that fits counts.
 _REMEDIES: Sequence[tuple[str, str, str]] = (
     (
-        r"No space left on device|Disk quota exceeded|Failed to create (a temp directory|local dir)",
+        r"No space left on device|Disk quota exceeded",
         "{reason}: a disk is full, most likely that of temporary files ({folder}, or spark.local.dir)",
         f"make room there, or name another folder by TMPDIR, then {_AGAIN}",
+    ),
+    (
+        r"Failed to create (a temp directory|(any )?local dir)",
+        "Spark's temporary files have no folder that can be written ({folder}, or spark.local.dir)",
+        f"make room there or name another folder, by SPARK_LOCAL_DIRS where it is set or by TMPDIR, then {_AGAIN}",
     ),
     (
         r"Python worker exited unexpectedly|Python worker failed to connect back",
@@ -64,7 +69,7 @@ def with_remedy(reason: str, text: str) -> str:
     """
     for pattern, cause, remedy in _REMEDIES:
         if re.search(pattern, text, re.MULTILINE):
-            folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
+            folder = os.environ.get("SPARK_LOCAL_DIRS") or os.environ.get("TMPDIR", "/tmp")  # noqa: S108
             return f"{cause.format(reason=reason, folder=folder)}: {remedy}"
     return reason
 

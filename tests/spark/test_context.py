@@ -314,7 +314,6 @@ FOREIGN = {
     "SPARK_ENV_LOADED": "1",
     "SPARK_REMOTE": "sc://none.invalid",
     "SPARK_LAUNCHER_OPTS": "-Xnonsense",
-    "HADOOP_CONF_DIR": "/none/conf",
     "PYSPARK_PYTHON": "/none/python",
     "PYSPARK_DRIVER_PYTHON": "/none/python",
     "PYSPARK_SUBMIT_ARGS": "--master yarn pyspark-shell",
@@ -327,6 +326,11 @@ FOREIGN = {
     "HOME": "/none/home",
     "SPARK_MASTER": "local[1]",
 }
+KERBEROS = """
+<configuration>
+<property><name>hadoop.security.authentication</name><value>kerberos</value></property>
+</configuration>
+"""
 WORK = START.replace("context.master", "context.parallelize(range(4), 2).map(str).collect()")
 NO_PASSWD_ENTRY = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
 
@@ -347,8 +351,9 @@ def start_in(folder: Path, root: Path, *command: str | Path, **environment: str)
 
 def test_nothing_that_the_shell_holds_for_another_spark_or_java_matters(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "Ä ö'q\" %20#$x"
-    port = str(free_port())
-    ended = start_in(folder, root, sys.executable, **FOREIGN, PYSPARK_GATEWAY_PORT=port, TMPDIR=str(tmp_path))
+    (tmp_path / "core-site.xml").write_text(KERBEROS)
+    here = {"PYSPARK_GATEWAY_PORT": str(free_port()), "TMPDIR": str(tmp_path), "HADOOP_CONF_DIR": str(tmp_path)}
+    ended = start_in(folder, root, sys.executable, **FOREIGN, **here)
 
     assert (ended.returncode, ended.stdout) == (0, "['0', '1', '2', '3']\n"), ended.stderr
 
@@ -367,13 +372,18 @@ def test_a_user_without_a_name_starts_spark(root: Path, tmp_path: Path) -> None:
     [
         ("JAVA_HOME", "/none", "JAVA_HOME is /none, which has no bin/java: unset or change it"),
         (
+            "SPARK_LOCAL_DIRS",
+            "/proc/none",
+            r"Spark's temporary files have no folder that can be written \(/proc/none, or",
+        ),
+        (
             "SPARK_DRIVER_MEMORY",
             "lots",
             "Java ended, 'Invalid maximum heap size: -Xmxlots': check .*SPARK_DRIVER_MEMORY",
         ),
     ],
 )
-def test_what_java_does_not_start_with_is_named(root: Path, tmp_path: Path, name: str, value: str, told: str) -> None:
+def test_what_spark_does_not_start_with_is_named(root: Path, tmp_path: Path, name: str, value: str, told: str) -> None:
     ended = start_in(tmp_path, root, sys.executable, **{name: value})
 
     assert ended.returncode == 1

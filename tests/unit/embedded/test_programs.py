@@ -128,6 +128,14 @@ def test_a_java_that_is_too_old_gives_way_to_the_unpacked_one(bare_machine: Path
     assert find_java(tmp_path) == tmp_path / "java"
 
 
+def test_java_is_known_whatever_options_the_shell_has_for_it(
+    bare_machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_program(bare_machine / "java", """openjdk version "'"$JAVA_TOOL_OPTIONS"'17.0.15\"""")
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xnonsense")
+    assert find_java(tmp_path) is not None
+
+
 @pytest.mark.usefixtures("bare_machine")
 def test_a_foreign_system_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(apt, "read_distribution", lambda: apt.Distribution("fedora", ""))
