@@ -214,7 +214,7 @@ def test_a_file_that_changed_since_it_was_unpacked_is_not_loaded_under_its_old_c
         run_step(replace(settings, force=force), SMALL_PARTITIONS)
     time.sleep(0.05)
     manifest_path(path).touch()  # as if the change were older
-    with pytest.raises(LoadError, match=r"is not the file that was unpacked: run make extract FORCE=1"):
+    with pytest.raises(LoadError, match=r"is not the file that was unpacked: run the same command again with FORCE=1"):
         run_step(replace(settings, force=True), SMALL_PARTITIONS)
     assert content_of_staging(registry) == before
 
