@@ -71,8 +71,8 @@ def test_a_program_that_no_shell_finds_is_named_by_its_path(root: Path, monkeypa
 # Of what a person types; a name of a command that another process runs is no advice.
 _ADVICE = re.compile(
     r"(?<!another )(?<!\b[aA] )(?<!or )(?<!that )(?<!which )(?<!made by )"
-    r"\b(?:make (?:extract|run|sample|export|report|docs|sql|up|setup|clean)|dbt (?:run|build|test|docs|seed)|python3? -m)"
-    r"\b(?! is | was | that )"
+    r"\b(?:make (?:extract|run|sample|export|report|docs|sql|up|setup|clean)"
+    r"|dbt (?:run|build|test|docs|seed)|python3? -m)\b(?! is | was | that )"
 )
 _HELP = re.compile(r"_(EXAMPLES|DESCRIPTION|ENVIRONMENT)$")
 _OF_HELP = {"help", "description", "epilog", "prog", "examples", "environment"}
@@ -106,7 +106,7 @@ def test_no_message_of_a_program_writes_a_command_by_hand() -> None:
         for path in (ROOT / folder).rglob("*.py")
     ]
     found = {
-        f"{path.relative_to(ROOT)}: {node.value}"
+        f"{path.relative_to(ROOT)}: {node.value!r}"
         for path in paths
         if path.name != "commands.py"
         for node in told_by_hand(ast.parse(path.read_text()))
