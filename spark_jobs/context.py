@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import re
 import socket
 import ssl
@@ -14,7 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pipeline.errors import LoadError
 from pipeline.files import disk_errors
@@ -32,6 +33,22 @@ _JVM_MEMORY = "512m"
 
 # For the same reason its second compiler never earns what it costs: two of the six CPU seconds of a start.
 _JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
+
+# What a shell may hold for another Spark, or for Java in general. The JVM that is started here has none of it: what is
+# meant for this one stands in spark-defaults.conf, or in the arguments of spark-submit.
+_OTHERS = (
+    *("SPARK_HOME", "PYSPARK_SUBMIT_ARGS", "SPARK_LAUNCHER_OPTS", "SPARK_DIST_CLASSPATH", "SPARK_PREPEND_CLASSES"),
+    *("SPARK_REMOTE", "SPARK_CONNECT_MODE", "SPARK_API_MODE", "SPARK_TESTING", "SPARK_ENV_LOADED"),
+    *("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "PYSPARK_PIN_THREAD"),
+    *("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
+)
+
+# What it does have, and may not start with.
+_HEEDED = ("JAVA_HOME", "SPARK_CONF_DIR", "SPARK_SUBMIT_OPTS", "SPARK_DRIVER_MEMORY", "SPARK_EXECUTOR_MEMORY")
+
+_JAVA_COMPLAINT = re.compile(
+    r"^(?!WARNING|NOTE).*(Exception|[Ee]rror|Unrecogni[sz]ed|Invalid|Could not|No such).*$", re.MULTILINE
+)
 
 _DEFAULTS = {
     "spark.app.name": "deepcvr explode",
@@ -80,9 +97,7 @@ def spark_context(settings: Settings, *, log: Path | None) -> Iterator[SparkCont
     Raises:
         LoadError: Spark does not start.
     """
-    java = settings.embedded_dir / "java"
-    if "JAVA_HOME" not in os.environ and java.is_dir():
-        os.environ["JAVA_HOME"] = str(java)
+    _prepare_environment(settings)
     with ExitStack() as stack:
         with _start_errors(settings.spark_master, log):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepcvr-")))
@@ -90,6 +105,66 @@ def spark_context(settings: Settings, *, log: Path | None) -> Iterator[SparkCont
             stack.callback(_stop, context)
             context.addPyFile(_zip_packages(settings.root, folder))
         yield context
+
+
+def _prepare_environment(settings: Settings) -> None:
+    """Give Spark the environment in which the pinned one starts, whatever this process was started in.
+
+    Raises:
+        LoadError: the Spark or the Java that is named does not serve.
+    """
+    import pyspark  # noqa: PLC0415
+
+    package = Path(pyspark.__file__).parent
+    _require_pinned(pyspark.__version__, settings.root)
+    # The JVM names files as the locale has them, and its errors, of which failures.py has the words.
+    os.environ["LC_ALL"] = "C.UTF-8"
+    if _is_submitted():
+        return
+    for name in _OTHERS:
+        os.environ.pop(name, None)
+    # In a distribution of Spark, the package is in a folder of it.
+    homes = (folder for folder in (package, *package.parents) if (folder / "bin" / "spark-submit").is_file())
+    os.environ["SPARK_HOME"] = str(next(homes, package))
+    java = settings.embedded_dir / "java"
+    if os.environ.get("JAVA_HOME"):
+        if not os.access(Path(os.environ["JAVA_HOME"], "bin", "java"), os.X_OK):
+            raise LoadError(f"JAVA_HOME is {os.environ['JAVA_HOME']}, which has no bin/java: unset or change it")
+    elif java.is_dir():
+        os.environ["JAVA_HOME"] = str(java)
+
+
+def _is_submitted() -> bool:
+    """Tell whether a spark-submit has started this process, and is there: a shell may hold what one has left."""
+    try:
+        port = int(os.environ["PYSPARK_GATEWAY_PORT"])
+        socket.create_connection(("127.0.0.1", port), timeout=_SECONDS_TO_ANSWER).close()
+    except (KeyError, ValueError, OverflowError, OSError):
+        return False
+    return "PYSPARK_GATEWAY_SECRET" in os.environ
+
+
+def _require_pinned(version: str, root: Path) -> None:
+    """Versions of Spark do not understand each other's Python.
+
+    Raises:
+        LoadError: this is another one than requirements.txt pins.
+    """
+    pinned = re.search(r"^pyspark==(\S+)", (root / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    if pinned and pinned[1].split(".")[:2] != version.split(".")[:2]:
+        raise LoadError(
+            f"this is Spark {version} ({os.environ.get('SPARK_HOME', sys.prefix)}), and Spark {pinned[1]} is needed:"
+            " unset SPARK_HOME and PYTHONPATH, and use the spark-submit of .venv/bin"
+        )
+
+
+def _log_in(gateway: JavaGateway) -> None:
+    """Give the user a name where the system has none for it, as in a container that runs as any number: Java asks."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
+        users.setLoginUser(users.createRemoteUser(os.environ.get("SPARK_USER") or str(os.getuid())))
 
 
 @contextmanager
@@ -124,6 +199,9 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
     master = settings.spark_master
     _require_standalone_master(master or "")
     SparkContext._ensure_initialized(gateway=_start_jvm(master, log, folder))
+    gateway = cast("JavaGateway", SparkContext._gateway)
+    _require_pinned(gateway.jvm.org.apache.spark.package.SPARK_VERSION(), settings.root)
+    _log_in(gateway)
     conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
     master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
     conf.setMaster(master)
@@ -207,6 +285,12 @@ def _python(master: str, declared: str | None) -> str:
 def _reason(error: Exception, printed: str) -> str:
     """Find the line that names the cause in what Spark printed or raised, or else what Python says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "JAVA_GATEWAY_EXITED" in str(error):
+        told = _JAVA_COMPLAINT.search(printed)
+        heeded = [name for name in _HEEDED if os.environ.get(name, "") not in ("", _JVM_MEMORY, _JVM_OPTIONS)]
+        return (
+            f"Java ended{f', {told[0].strip()!r}' if told else ''}: check {', '.join([*heeded, 'spark-defaults.conf'])}"
+        )
     named = (
         re.search(r'^Exception in thread "main" (?:[\w.$]+: )?(.+)$', printed, re.MULTILINE)
         or re.search(r"Application has been killed\. Reason: (.+)$", printed, re.MULTILINE)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -300,3 +301,101 @@ def start():
 
 sys.exit(run_command(start, verbose=False))
 """
+
+
+# What a shell may hold: of a Spark that is gone, of another shell's spark-submit, of other uses of Java, of no locale.
+FOREIGN = {
+    "SPARK_HOME": "/none/spark",
+    "SPARK_CONF_DIR": "/none/conf",
+    "SPARK_DIST_CLASSPATH": "/none/*",
+    "SPARK_LOCAL_IP": "192.0.2.1",
+    "SPARK_LOCAL_HOSTNAME": "none.invalid",
+    "SPARK_TESTING": "1",
+    "SPARK_ENV_LOADED": "1",
+    "SPARK_REMOTE": "sc://none.invalid",
+    "SPARK_LAUNCHER_OPTS": "-Xnonsense",
+    "HADOOP_CONF_DIR": "/none/conf",
+    "PYSPARK_PYTHON": "/none/python",
+    "PYSPARK_DRIVER_PYTHON": "/none/python",
+    "PYSPARK_SUBMIT_ARGS": "--master yarn pyspark-shell",
+    "PYSPARK_GATEWAY_SECRET": "left over",
+    "JAVA_TOOL_OPTIONS": "-Xnonsense",
+    "JDK_JAVA_OPTIONS": "-Xnonsense",
+    "_JAVA_OPTIONS": "-Xnonsense",
+    "CLASSPATH": "/none",
+    "LC_ALL": "C",
+    "HOME": "/none/home",
+    "SPARK_MASTER": "local[1]",
+}
+WORK = START.replace("context.master", "context.parallelize(range(4), 2).map(str).collect()")
+NO_PASSWD_ENTRY = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
+
+
+def start_in(folder: Path, root: Path, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that starts Spark and has it do something."""
+    folder.mkdir(exist_ok=True)
+    (folder / "start.py").write_text(WORK)
+    return subprocess.run(
+        [*command, folder / "start.py"],
+        cwd=folder,
+        env=spark_environment() | {"PYTHONPATH": str(root)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_nothing_that_the_shell_holds_for_another_spark_or_java_matters(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Ä ö'q\" %20#$x"
+    port = str(free_port())
+    ended = start_in(folder, root, sys.executable, **FOREIGN, PYSPARK_GATEWAY_PORT=port, TMPDIR=str(tmp_path))
+
+    assert (ended.returncode, ended.stdout) == (0, "['0', '1', '2', '3']\n"), ended.stderr
+
+
+def test_a_user_without_a_name_starts_spark(root: Path, tmp_path: Path) -> None:
+    """As of `docker run --user 12345`, and of OpenShift."""
+    if subprocess.run([*NO_PASSWD_ENTRY, "true"], check=False).returncode:
+        pytest.skip("this system lets its users make no others")
+    ended = start_in(tmp_path, root, *NO_PASSWD_ENTRY, sys.executable, SPARK_MASTER="local[1]", HOME="/")
+
+    assert (ended.returncode, ended.stdout) == (0, "['0', '1', '2', '3']\n"), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("JAVA_HOME", "/none", "JAVA_HOME is /none, which has no bin/java: unset or change it"),
+        (
+            "SPARK_DRIVER_MEMORY",
+            "lots",
+            "Java ended, 'Invalid maximum heap size: -Xmxlots': check .*SPARK_DRIVER_MEMORY",
+        ),
+    ],
+)
+def test_what_java_does_not_start_with_is_named(root: Path, tmp_path: Path, name: str, value: str, told: str) -> None:
+    ended = start_in(tmp_path, root, sys.executable, **{name: value})
+
+    assert ended.returncode == 1
+    assert re.fullmatch(rf"error: (Spark does not start: )?{told}.*\n", ended.stderr), ended.stderr
+
+
+def other_spark(folder: Path, home: str) -> Path:
+    """An installation of another version of Spark, as far as a job sees it before it is told."""
+    (folder / "python" / "lib").mkdir(parents=True)
+    for name in ("bin", "jars"):
+        (folder / name).symlink_to(Path(home) / name)
+    with zipfile.ZipFile(folder / "python" / "lib" / "pyspark.zip", "w") as archive:
+        archive.writestr("pyspark/__init__.py", "__version__ = '3.5.1'")
+    return folder
+
+
+def test_the_spark_submit_of_another_version_is_named(root: Path, tmp_path: Path) -> None:
+    import pyspark
+
+    home = other_spark(tmp_path / "spark", str(Path(pyspark.__file__).parent))
+    ended = start_in(tmp_path, root, "spark-submit", "--master", "local[1]", SPARK_HOME=str(home))
+
+    assert ended.returncode == 1
+    told = rf"^error: this is Spark 3\.5\.1 \({home}\), and Spark \S+ is needed: unset SPARK_HOME and PYTHONPATH, and"
+    assert re.search(told, ended.stdout, re.MULTILINE), ended  # where spark-submit puts what its program says
