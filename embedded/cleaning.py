@@ -85,11 +85,11 @@ def _dear(root: Path) -> Iterator[tuple[str, int]]:
 
 
 def _size(path: Path) -> int:
-    """Add up what files take on the disk; a run that came to nothing leaves hidden ones alone, such as its lock."""
+    """Add up the sizes of files; a run that came to nothing leaves hidden ones alone, such as its lock."""
     total = 0
     for each in (path, *path.rglob("*")):
         with suppress(FileNotFoundError):  # a server removes files while we count
-            total += each.stat().st_blocks * 512 if each.is_file() and not each.name.startswith(".") else 0
+            total += each.stat().st_size if each.is_file() and not each.name.startswith(".") else 0
     return total
 
 

@@ -17,7 +17,7 @@ from embedded import mysql_server
 from embedded.installation import was_broken_off
 from embedded.running import ServiceStatus, describe_mysql, describe_s3, explained
 from pipeline.commands import SETUP, make_command
-from pipeline.settings import MODES, names_of_data_sets
+from pipeline.settings import MODES, check_environment, names_of_data_sets
 
 _PACKAGES = ("boto3", "numpy", "pymysql", "tqdm", "yaml")
 _STAGES = ("downloaded", "unpacked", "staged", "built", "tested")
@@ -56,6 +56,7 @@ def _with_settings(root: Path) -> tuple[list[ServiceStatus], dict[str, Any], lis
 
 
 def _before_setup(root: Path) -> tuple[list[ServiceStatus], dict[str, Any], list[str]]:
+    check_environment(os.environ, root)
     chosen = (
         os.environ.get("DEEPCVR_MODE") or os.environ.get("MODE") or MODES[0],
         os.environ.get("DATASET") or "train",

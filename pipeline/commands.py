@@ -22,7 +22,7 @@ About: TypeAlias = "Settings | tuple[str, str]"
 _OF_SOURCE = ("run", "extract", "sample")
 
 # These are about the machine, and the same for every data set and mode.
-SETUP, UP, CLEAN_ALL = "make setup", "make up", "make clean ALL=1"
+SETUP, UP, DOCS, CLEAN_ALL = "make setup", "make up", "make docs", "make clean ALL=1"
 
 
 def make_command(target: str, about: About, **variables: str | int) -> str:

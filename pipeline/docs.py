@@ -20,6 +20,7 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 from pipeline.cli import command_parser, run_command, say
+from pipeline.commands import DOCS
 from pipeline.errors import ServiceError, SettingsError
 
 _TARGET = Path(__file__).resolve().parents[1] / "target"
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(*, only_check: bool) -> None:
     port = _port(os.environ.get("PORT") or str(_PORT))
     if not only_check and not (_TARGET / "index.html").is_file():
-        raise ServiceError(f"there is no documentation in {_TARGET}: run make docs")
+        raise ServiceError(f"there is no documentation in {_TARGET}: run {DOCS}")
     with _listen(port) as server:
         if not only_check:
             say(f"documentation: http://localhost:{port} until Ctrl-C")

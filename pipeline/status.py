@@ -291,7 +291,7 @@ def _built(settings: Settings, tables: _Tables, load_id: int | None, *, is_build
     at = max(times).replace(tzinfo=UTC).isoformat() if times else None
     facts = {"tables": len(made), "loads": sorted(load for load in loads if load is not None), "at": at}
     if len(tables.missing(settings.database, _REPLACED)) < len(_REPLACED):
-        return Stage("partly", f"dbt run {'is at work' if is_building else 'was stopped'}", facts)
+        return Stage("partly", "dbt run is at work" if is_building else "dbt run was stopped", facts)
     if missing:
         return Stage("partly", f"{len(made)} of {len(CORE_TABLES)} tables", facts)
     if len(loads) > 1:

@@ -392,6 +392,7 @@ def fetch(url: str, *, seconds: float) -> bytes:
     [
         "make",
         "make status",
+        "make status JSON=1",
         "make sql <<< 'select count(*) from sample'",
         f"{ACTIVATE}; python -m extract --help",
         f"{ACTIVATE}; python -m extract.sample --help",

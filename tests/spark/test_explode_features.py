@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,15 @@ from pyspark import SparkContext
 from pipeline.errors import LoadError
 from pipeline.landed import MemberManifest, manifest_path, write_manifest
 from pipeline.mysql import MysqlConnection
-from pipeline.registry import Asset, current_partitions, open_registry, record_asset, staging_lock, supersede_load
+from pipeline.registry import (
+    Asset,
+    current_partitions,
+    load_totals,
+    open_registry,
+    record_asset,
+    staging_lock,
+    supersede_load,
+)
 from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
 from spark_jobs import explode_features
 from spark_jobs.context import spark_context
@@ -127,13 +136,26 @@ def test_a_run_that_was_cut_off_is_continued_not_repeated(
     assert load_id is not None
     assert "planned" in states.values()
     landed = {partition for partition, state in states.items() if state == "loaded"}
+    before = load_totals(registry, load_id)
     rows(registry, "delete from sample where sample_id = 1")
     rows(registry, "delete from sample_feature where sample_id = 1")
 
-    run_step(settings, SMALL_PARTITIONS)
+    told = run_step(settings, SMALL_PARTITIONS).result
 
     again, states = current_partitions(registry)
     assert again == load_id
+    own = load_totals(registry, load_id).without(before)
+    assert own.num_rows > 0
+    assert before.num_rows > 0
+    assert told.startswith(
+        f"{own.num_rows:,} rows, {own.num_structures:,} structures, 0 rejected records in"
+        f" {len(states) - len(landed)} partition"
+    )
+    ((seconds, rate, whole),) = re.findall(r" features, ([\d.]+) s \(([\d,]+) structures/s\); (.*)", told)
+    assert int(rate.replace(",", "")) == pytest.approx(own.num_structures / float(seconds), rel=0.1)
+    assert whole == (
+        f"with those of earlier runs 541 rows, 1,042 structures, 0 rejected records in {len(states)} partitions"
+    )
     assert set(states.values()) == {"loaded"}
     assert landed <= states.keys()
     assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
@@ -214,7 +236,7 @@ def test_a_file_that_changed_since_it_was_unpacked_is_not_loaded_under_its_old_c
         run_step(replace(settings, force=force), SMALL_PARTITIONS)
     time.sleep(0.05)
     manifest_path(path).touch()  # as if the change were older
-    with pytest.raises(LoadError, match=r"is not the file that was unpacked: run make extract FORCE=1"):
+    with pytest.raises(LoadError, match=r"is not the file that was unpacked: run the same command again with FORCE=1"):
         run_step(replace(settings, force=True), SMALL_PARTITIONS)
     assert content_of_staging(registry) == before
 

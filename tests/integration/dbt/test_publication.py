@@ -15,6 +15,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from pipeline.commands import dbt_command, make_command
 from pipeline.registry import staging_lock
 from tests.integration.dbt.project import DATABASE, STAGING, TABLES, DbtProject, Published, expected_contents
 from tests.integration.dbt.staged_data import generate_load, stage
@@ -289,7 +290,8 @@ def test_a_load_with_too_many_rejected_records_is_refused_before_a_table_is_touc
         assert (
             "20 of the 1980 records of sample_skeleton_train.csv are rejected, 1.01 %, and the limit is 0.1" in output
         )
-        assert f"To publish it all the same: dbt {command} --vars '{{max_reject_share: 1}}'" in output
+        again = dbt_command(f"{command} --vars '{{max_reject_share: 1}}'", ("development", "train"))
+        assert f"To publish it all the same: {again}" in output
         assert project.schema() == published.schema
     assert project.run("run", "--vars", "max_reject_share: 0.02")[0]
     assert loads_of(project) == {"'built from load 2'"}
@@ -319,6 +321,7 @@ def test_a_part_of_a_newer_load_is_refused(project: DbtProject, published: Publi
     succeeded, output = project.attempt("run", "-s", "sample+")
     assert not succeeded
     assert "Load 2 of train in development mode is newer than " in output
+    assert f"are built together, by {dbt_command('run', ('development', 'train'))}\n" in f"{output}\n"
     assert project.schema() == published.schema
     stage(project.mysql, DATABASE, published.load, root)
 
@@ -390,6 +393,18 @@ def test_staging_that_is_not_there_is_named_with_the_remedy(project: DbtProject)
     assert not succeeded
     assert "Nothing is staged for test in production mode: run `make extract DATASET=test MODE=production`" in output
     assert "Traceback" not in output
+
+
+@mariadb_in_soak
+def test_macros_advise_the_commands_that_programs_advise(project: DbtProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE", "s3://bucket/a prefix")
+    about = ("production", "test")
+    query = "{{ make_command('extract') }}\n{{ dbt_command('run -s feature+') }}"
+    succeeded, output = project.run(
+        "compile", "--inline", query, "--target", "test", MODE="production", SOURCE="s3://bucket/a prefix"
+    )
+    assert succeeded, output
+    assert output.splitlines()[-2:] == [make_command("extract", about), dbt_command("run -s feature+", about)]
 
 
 @mariadb_in_soak

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands import dbt_command
 from pipeline.landed import MemberManifest, write_manifest
 from pipeline.settings import load_settings
 from pipeline.status import DataSetStatus, lines_of, next_command, read_status
@@ -47,7 +48,7 @@ def test_status_follows_a_data_set_from_staging_to_its_tests(project: DbtProject
     stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
     shutil.rmtree(project.folder / "target", ignore_errors=True)
     assert states_of(project) == ("done", "no", "no")
-    assert next_command(status_of(project)) == "dbt run"
+    assert next_command(status_of(project)) == dbt_command("run", ("development", "train"))
     assert status_of(project).staged.text == "load 1: 312 rows"
 
     project.succeed("run")
@@ -104,7 +105,7 @@ def test_a_run_that_was_stopped_is_told_and_dbt_run_is_next(project: DbtProject,
     process.communicate()
 
     assert status_of(project).built.text == "dbt run was stopped"
-    assert next_command(status_of(project)) == "dbt run"
+    assert next_command(status_of(project)) == dbt_command("run", ("development", "train"))
     project.wait_for_killed()
     project.succeed("run")
     assert status_of(project).built.state == "done"
@@ -134,4 +135,4 @@ def test_the_table_for_a_person_has_a_row_for_each_data_set_and_names_what_is_ne
     assert lines[0].split() == ["downloaded", "unpacked", "staged", "built", "tested"]
     assert [line.split()[0] for line in lines[1:7]] == ["development", "train", "test", "production", "train", "test"]
     assert "load 1: 312 rows" in lines[2]
-    assert lines[-1] == "next for train, development: dbt run"
+    assert lines[-1] == f"next for train, development: {dbt_command('run', settings)}"

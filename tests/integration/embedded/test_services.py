@@ -46,6 +46,14 @@ def test_up_starts_both_servers_and_fills_the_bucket(settings: Settings) -> None
     assert (settings.embedded_dir / "services.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_reads_no_archive_starts_mysql_alone(settings: Settings) -> None:
+    stop_services(settings.embedded_dir, print)
+    lines: list[str] = []
+    services.start_services(settings, lines.append, with_source=False)
+    assert [line.split(":")[0] for line in lines] == ["MySQL"]
+    assert [service.is_running for service in services.find_services(settings)] == [True, False]
+
+
 def test_a_second_up_finds_everything_running(settings: Settings) -> None:
     run_up(settings)
     second = run_up(settings)

@@ -128,7 +128,7 @@ def test_the_archive_that_was_drawn_from_is_kept_and_drawn_from_again(settings: 
 def test_an_archive_that_was_replaced_after_the_drawing_is_not_lost(settings: Settings, client: S3Client) -> None:
     put(client, settings, b"newer")
     draw(settings, b"sample", of=settings.archive_uri, etag="of-the-older")
-    with pytest.raises(SourceError, match="was replaced after the sample was drawn: run make sample again"):
+    with pytest.raises(SourceError, match="was replaced after the sample was drawn: run the same command again"):
         upload(client, replace(settings, force=True))
     assert get(client, settings) == b"newer"
 
@@ -136,7 +136,7 @@ def test_an_archive_that_was_replaced_after_the_drawing_is_not_lost(settings: Se
 def test_an_archive_of_which_nothing_has_landed_is_not_replaced(settings: Settings, client: S3Client) -> None:
     etag = put(client, settings, b"generated")
     draw(settings, b"sample", of=settings.archive_uri, etag=etag)
-    with pytest.raises(SourceError, match="is not what was drawn from: run make sample again"):
+    with pytest.raises(SourceError, match="is not what was drawn from: run the same command again"):
         upload(client, replace(settings, force=True))
     assert get(client, settings) == b"generated"
 

@@ -277,14 +277,19 @@ def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
 ) -> None:
     for name in ("embedded", "pipeline", "dbt_adapter"):
         shutil.copytree(root / name, tmp_path / name)
-    for name in ("requirements.txt", "requirements-checks.txt"):
+    for name in ("requirements.txt", "requirements-checks.txt", "pipeline.yml"):
         shutil.copy2(root / name, tmp_path / name)
     (tmp_path / ".embedded").mkdir()
     if (root / ".embedded" / "java").exists():
         (tmp_path / ".embedded" / "java").symlink_to((root / ".embedded" / "java").resolve())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
-        environment = os.environ | {"MYSQL_HOST": "127.0.0.1", "PIP_INDEX_URL": index, "PYTHONUTF8": "1"}
+        environment = os.environ | {
+            "MYSQL_HOST": "127.0.0.1",
+            "MYSQL_USER": "me",
+            "PIP_INDEX_URL": index,
+            "PYTHONUTF8": "1",
+        }
         process = Command(["embedded.setup"], tmp_path, environment).start()
         while not (started := [pid for pid in descendants(process.pid) if program in words_of(pid)]):
             assert process.poll() is None

@@ -154,6 +154,9 @@ def test_pages_of_4_kib_are_enough(kind: Kind, root: Path, tmp_path: Path) -> No
 def stopped(server: FragileServer) -> Iterator[None]:
     """A server that is there and does nothing; the system still takes connections for it."""
     os.kill(server.pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{server.pid}/task")
+    while any(each.read_text().rpartition(")")[2].split()[0] != "T" for each in threads.glob("*/stat")):
+        time.sleep(0.001)  # a thread may have an answer under way
     try:
         yield
     finally:
@@ -198,7 +201,7 @@ def test_a_port_that_says_nothing_is_told_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = MysqlSettings("127.0.0.1", listener.getsockname()[1], "u", "p", Path("none"))
         begun = time.monotonic()
-        with pytest.raises(DatabaseError, match="the connection was lost"):
+        with pytest.raises(DatabaseError, match=r"no MySQL server answers at .* \(something takes the connection, and"):
             connect(settings)
     assert time.monotonic() - begun < 5
 

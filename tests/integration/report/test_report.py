@@ -241,14 +241,16 @@ def test_tables_that_are_not_built_are_told_in_one_line(built: Built) -> None:
         pytest.raises(
             DatabaseError,
             match=r"^deepcvr_nothing has no table or view sample: run make extract MODE=production, then"
-            r" MODE=production dbt run, then the same command again$",
+            r" MODE=production \S*dbt run, then the same command again$",
         ),
         built_tables(nothing, 1),
     ):
         pass
     test = replace(nothing, data_set=built.settings.data_sets["test"])
     with (
-        pytest.raises(DatabaseError, match=r"then MODE=production dbt run --target test, then the same command again$"),
+        pytest.raises(
+            DatabaseError, match=r"then MODE=production \S*dbt run --target test, then the same command again$"
+        ),
         built_tables(test, 1),
     ):
         pass
@@ -303,28 +305,31 @@ def test_tables_of_two_loads_are_refused(built: Built) -> None:
         pass
 
 
+_EXTRACT_THEN_DBT = r"make extract MODE=production, then MODE=production \S*dbt run, then"
+
+
 @pytest.mark.parametrize(
     ("there", "back", "told"),
     [
         (
             "update load_partition set load_id = 2",
             "update load_partition set load_id = 1",
-            "holds load 2, which is not complete: run make extract MODE=production, then MODE=production dbt run, then",
+            rf"holds load 2, which is not complete: run {_EXTRACT_THEN_DBT}",
         ),
         (
             "update load_partition set state = 'planned' limit 1",
             "update load_partition set state = 'loaded'",
-            "holds load 1, which is not complete: run make extract MODE=production, then MODE=production dbt run, then",
+            rf"holds load 1, which is not complete: run {_EXTRACT_THEN_DBT}",
         ),
         (
             "update load_partition set state = 'superseded'",
             "update load_partition set state = 'loaded'",
-            "holds no load: run make extract MODE=production, then MODE=production dbt run, then",
+            rf"holds no load: run {_EXTRACT_THEN_DBT}",
         ),
         (
             "update load_partition, feature_load set load_partition.load_id = 2, feature_load.load_id = 2",
             "update load_partition, feature_load set load_partition.load_id = 1, feature_load.load_id = 1",
-            "holds load 2: run MODE=production dbt run, then the same command again",
+            r"holds load 2: run MODE=production \S*dbt run, then the same command again",
         ),
     ],
     ids=["features missing", "partition missing", "superseded", "newer"],

@@ -37,6 +37,7 @@ def test_where_nothing_was_done_everything_is_to_be_done_and_one_command_does_it
     assert {stage.state for one in status.data_sets for stage in one.stages} == {"no"}
     assert list(lines_of(status, settings))[-1] == "next for train, development: make run"
     assert next_command(status.data_sets[3]) == "make run DATASET=test MODE=production"
+    assert [one["next"] for one in as_json(status)["data_sets"]] == list(map(next_command, status.data_sets))
     assert not list(settings.root.rglob("data"))
 
 
@@ -80,4 +81,6 @@ def test_a_server_that_is_gone_leaves_what_is_known_of_the_files(settings: Setti
     assert next_command(status.data_sets[0]) is None
     last = list(lines_of(status, settings))[-1]
     assert last == "what is staged and built is not known: the embedded MySQL server is not running: run make up"
-    assert json.loads(json.dumps(as_json(status)))["data_sets"][0]["built"]["state"] == "unknown"
+    told = json.loads(json.dumps(as_json(status)))["data_sets"]
+    assert told[0]["built"]["state"] == "unknown"
+    assert {one["next"] for one in told} == {None}

@@ -135,7 +135,7 @@ def test_files_that_disagree_are_marked(settings: Settings, findings: Findings) 
 def test_rows_that_are_too_many_to_count_are_not_said_to_be_counted(settings: Settings, findings: Findings) -> None:
     page = render(settings, replace(findings, files=None), NOW)
 
-    assert "too many rows to be counted here: dbt test compares them" in page
+    assert "too many rows to be counted here: the tests of dbt compare them" in page
     assert "agree" not in page
 
 

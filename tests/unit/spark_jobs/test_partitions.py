@@ -77,7 +77,9 @@ def test_a_plan_is_of_the_file_of_that_checksum_and_no_other(text: bytes) -> Non
             path, "sample", checksum, 50
         )
         path.write_bytes(text[:-1] + b"!" if text != b"" and text[-1:] != b"!" else text + b"?")
-        with pytest.raises(LoadError, match=r"some\.csv is not the file that was unpacked: run make extract FORCE=1"):
+        with pytest.raises(
+            LoadError, match=r"some\.csv is not the file that was unpacked: run the same command again with FORCE=1"
+        ):
             plan_partitions(path, "sample", checksum, 50, verify=True)
 
 
