@@ -161,7 +161,9 @@ def _require_pinned(version: str, root: Path) -> None:
     Raises:
         LoadError: this is another one than requirements.txt pins.
     """
-    pinned = re.search(r"^pyspark==(\S+)", (root / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    path = root / "requirements.txt"  # who runs the code alone may be without
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    pinned = re.search(r"^pyspark==(\S+)", text, re.MULTILINE)
     if pinned and pinned[1].split(".")[:2] != version.split(".")[:2]:
         raise LoadError(
             f"this is Spark {version} ({os.environ.get('SPARK_HOME', sys.prefix)}), and Spark {pinned[1]} is needed:"

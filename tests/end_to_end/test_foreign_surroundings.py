@@ -29,6 +29,7 @@ COMMANDS = """
 set -e
 python=.venv/bin/python
 $python -m extract --check
+$python -m embedded fill --scale 0.0001
 $python -m embedded up
 $python -m extract
 {more}
