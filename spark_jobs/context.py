@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
 
 _PACKAGES = ("pipeline", "spark_jobs")
+_REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
 
 # The JVM only hands out partitions: the rows never pass through it.
 _JVM_MEMORY = "512m"
@@ -124,7 +125,7 @@ def _prepare_environment(settings: Settings) -> None:
     import pyspark  # noqa: PLC0415
 
     package = Path(pyspark.__file__).parent
-    _require_pinned(pyspark.__version__, settings.root)
+    _require_pinned(pyspark.__version__)
     # The JVM names files as the locale has them, and its errors, of which failures.py has the words.
     os.environ["LC_ALL"] = "C.UTF-8"
     if _is_submitted():
@@ -155,15 +156,13 @@ def _is_submitted() -> bool:
     return "PYSPARK_GATEWAY_SECRET" in os.environ
 
 
-def _require_pinned(version: str, root: Path) -> None:
+def _require_pinned(version: str) -> None:
     """Versions of Spark do not understand each other's Python.
 
     Raises:
         LoadError: this is another one than requirements.txt pins.
     """
-    path = root / "requirements.txt"  # who runs the code alone may be without
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    pinned = re.search(r"^pyspark==(\S+)", text, re.MULTILINE)
+    pinned = re.search(r"^pyspark==(\S+)", _REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     if pinned and pinned[1].split(".")[:2] != version.split(".")[:2]:
         raise LoadError(
             f"this is Spark {version} ({os.environ.get('SPARK_HOME', sys.prefix)}), and Spark {pinned[1]} is needed:"
@@ -213,7 +212,7 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
     _require_standalone_master(master or "")
     SparkContext._ensure_initialized(gateway=_start_jvm(master, log, folder))
     gateway = cast("JavaGateway", SparkContext._gateway)
-    _require_pinned(gateway.jvm.org.apache.spark.package.SPARK_VERSION(), settings.root)
+    _require_pinned(gateway.jvm.org.apache.spark.package.SPARK_VERSION())
     _log_in(gateway)
     conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
     master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
