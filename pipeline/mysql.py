@@ -136,7 +136,7 @@ def connect(
         **_tls_arguments(settings),
     }
     with explained(settings):
-        connection = _open(connection_class, database, arguments)
+        connection = connection_class(database=database, **arguments)
         try:
             _keep_alive(connection)
             if seconds_to_wait is None:
@@ -148,18 +148,6 @@ def connect(
             connection.close()
             raise
         return connection
-
-
-def _open(
-    connection_class: type[MysqlConnection], database: str | None, arguments: Mapping[str, Any]
-) -> MysqlConnection:
-    try:
-        return connection_class(database=database, **arguments)
-    except pymysql.err.OperationalError as error:
-        if "host" not in arguments or error.args[0] not in _CONNECTION_LOST:
-            raise
-        reason = f"something takes the connection, and does not speak as one: {error.args[1]}"
-        raise pymysql.err.OperationalError(min(_CANNOT_CONNECT), reason) from error
 
 
 class _PatientStream(io.RawIOBase):

@@ -201,7 +201,7 @@ def test_a_port_that_says_nothing_is_told_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = MysqlSettings("127.0.0.1", listener.getsockname()[1], "u", "p", Path("none"))
         begun = time.monotonic()
-        with pytest.raises(DatabaseError, match=r"no MySQL server answers at .* \(something takes the connection, and"):
+        with pytest.raises(DatabaseError, match="the connection was lost"):
             connect(settings)
     assert time.monotonic() - begun < 5
 
