@@ -101,6 +101,10 @@ class ReplacedError(Exception):
     """The object is no longer the one that the download began with."""
 
 
+class LibraryError(Exception):
+    """Where a library has raised what, without its words: they may be of an address, a key or a token."""
+
+
 class ShortBodyError(Exception):
     """An answer ended before the range that was asked for did."""
 
@@ -306,15 +310,22 @@ def s3_errors(uri: str, endpoint: str = "the S3 server") -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _explain_answer(error, uri, endpoint) from error
+        raise _explain_answer(error, uri, endpoint) from _wordless(error)
     except BotoCoreError as error:
         if type(error) is HTTPClientError:  # of an error that it has no name for
-            raise _explain_other(error, uri, endpoint) from None
-        raise _explain_failure(error, uri, endpoint) from error
+            raise _explain_other(error, uri, endpoint) from _wordless(error)
+        raise _explain_failure(error, uri, endpoint) from _wordless(error)
     except (ShortBodyError, OSError) as error:
-        raise SourceError(f"{uri}: {endpoint} keeps breaking off ({error}): {_CONTINUE}") from error
-    except Exception as error:  # noqa: BLE001 - libraries raise whatever they like; ours is raised again
-        raise _explain_other(error, uri, endpoint) from None
+        raise SourceError(f"{uri}: {endpoint} keeps breaking off ({error}): {_CONTINUE}") from _wordless(error)
+    except Exception as error:
+        explained = _explain_other(error, uri, endpoint)
+        if explained is error:
+            raise
+        raise explained from _wordless(error)
+
+
+def _wordless(error: Exception) -> LibraryError:
+    return LibraryError(type(error).__name__).with_traceback(error.__traceback__)
 
 
 def _explain_other(error: Exception, uri: str, endpoint: str) -> Exception:

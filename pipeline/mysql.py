@@ -126,17 +126,18 @@ def connect(
     )
     arguments: dict[str, Any] = {
         "user": settings.user,
-        "password": settings.password,
+        "password": settings.password.encode(errors="surrogateescape"),  # the driver would make Latin-1 of it
         "charset": "utf8mb4",
         "autocommit": True,
         "connect_timeout": seconds_to_wait or _SECONDS_TO_CONNECT,
         "read_timeout": seconds_to_wait or _SECONDS_TO_CONNECT,
-        "write_timeout": _SECONDS_TO_WRITE,
+        "write_timeout": seconds_to_wait or _SECONDS_TO_CONNECT,  # of the handshake of TLS too
         **address,
         **_tls_arguments(settings),
     }
-    with explained(settings):
+    with explained(settings, logs_in=True):
         connection = connection_class(database=database, **arguments)
+    with explained(settings):
         try:
             _keep_alive(connection)
             if seconds_to_wait is None:
@@ -190,6 +191,7 @@ def _wait_patiently(connection: Any, arguments: Mapping[str, Any]) -> None:
 
 def _keep_alive(connection: Any) -> None:
     """Let the system notice within minutes that a peer is gone, and middleboxes that the connection is in use."""
+    connection._write_timeout = _SECONDS_TO_WRITE
     if connection._sock.family == socket.AF_UNIX:
         return
     connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -207,17 +209,35 @@ def largest_packet(connection: MysqlConnection) -> int:
 
 
 @contextmanager
-def explained(settings: MysqlSettings) -> Iterator[None]:
-    """Turn the driver's errors into one line that names the server and what to do."""
+def explained(settings: MysqlSettings, *, logs_in: bool = False) -> Iterator[None]:
+    """Turn the driver's errors into one line that names the server and what to do.
+
+    Args:
+        settings: where the server is.
+        logs_in: whether all that is done is to log in: what is raised then is the driver's, of what may be no server.
+
+    Raises:
+        DatabaseError: the server cannot be reached, refuses or fails.
+    """
     try:
         yield
     except pymysql.err.MySQLError as error:
-        raise DatabaseError(_explanation(error, settings)) from error
+        raise DatabaseError(_explanation(error, settings, logs_in=logs_in)) from error
     except RuntimeError as error:
         if "LOAD_LOCAL" not in str(error):
             raise
         raise DatabaseError(
             f"{settings.address} asked for a file of this machine, and was given none: do not trust it"
+        ) from error
+    except Exception as error:
+        if not logs_in:
+            raise
+        # Of words that make no sense: those of who answers, and those of the settings.
+        cause = (
+            "MYSQL_USER and MYSQL_PASSWORD" if isinstance(error, UnicodeEncodeError) else "MYSQL_HOST and MYSQL_PORT"
+        )
+        raise DatabaseError(
+            f"no MySQL server answers at {settings.address}: check {cause} ({type(error).__name__})"
         ) from error
 
 
@@ -247,15 +267,17 @@ def _tls_arguments(settings: MysqlSettings) -> dict[str, Any]:
     return {"ssl": context}
 
 
-def _explanation(error: pymysql.err.MySQLError, settings: MysqlSettings) -> str:
+def _explanation(error: pymysql.err.MySQLError, settings: MysqlSettings, *, logs_in: bool) -> str:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = " ".join(str(error.args[1] if len(error.args) > 1 else error).split())
     cause = getattr(error, "original_exception", None)
     if isinstance(cause, ssl.SSLError) or code in _TLS_FAILED:
         return _tls_explanation(cause, settings, text)
+    # In the place of a server there may be anything: what is silent, or closes, or speaks of other things.
+    is_none = code in _CANNOT_CONNECT or (logs_in and (code in (2006, 2013, 2055) or "Packet sequence" in text))
     if code in _CANNOT_CONNECT and settings.is_embedded:
         return _EMBEDDED_REFUSED
-    if code in _CANNOT_CONNECT:
+    if is_none and not settings.is_embedded:
         return f"no MySQL server answers at {settings.address}: check MYSQL_HOST and MYSQL_PORT ({text})"
     if code in _ACCESS_DENIED:
         check = "MYSQL_USER and MYSQL_PASSWORD"

@@ -772,11 +772,17 @@ def test_whatever_answers_in_place_of_a_store_is_explained(stored: Stored, answe
     assert "\n" not in str(caught.value)
 
 
-def test_a_token_that_no_request_can_carry_is_in_no_message_and_no_traceback(stored: Stored) -> None:
-    client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", aws_session_token="hushhush\n", **KEYS)
+@pytest.mark.parametrize(
+    ("endpoint", "token"),
+    [("http://127.0.0.1:9", "hushhush\n"), ("http://me:hushhush@127.0.0.1:9", "x")],
+)
+def test_a_secret_is_in_no_message_and_no_traceback(stored: Stored, endpoint: str, token: str) -> None:
+    client = boto3.client("s3", endpoint_url=endpoint, aws_session_token=token, **KEYS)
     with pytest.raises(PipelineError) as caught:
         look_at(client, stored.bucket, stored.key)
-    assert "hush" not in "".join(traceback.format_exception(caught.value))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hush" not in shown
+    assert "botocore" in shown  # where it was raised
 
 
 def test_a_fault_of_our_own_stays_what_it_is() -> None:

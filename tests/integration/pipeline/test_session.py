@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -27,7 +29,7 @@ from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
 from tests.integration.dbt.project import DATABASE, create_project, expected_contents
 from tests.integration.dbt.staged_data import generate_load, stage
-from tests.ports import free_port
+from tests.ports import free_port, greeting, port_of_a_stranger
 from tests.records import REAL_LINE
 from tests.servers import MARIADB_IN_SOAK, FragileServer
 from tests.surroundings import mysql_program
@@ -197,13 +199,71 @@ def test_a_statement_that_takes_long_is_waited_for(fragile: FragileServer) -> No
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_port_that_says_nothing_is_told_soon() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = MysqlSettings("127.0.0.1", listener.getsockname()[1], "u", "p", Path("none"))
-        begun = time.monotonic()
-        with pytest.raises(DatabaseError, match="the connection was lost"):
-            connect(settings)
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\5\0\0\0\x0a8.0\0",
+        greeting(),
+        greeting()[:50],
+        greeting(offers_tls=False),
+    ],
+    ids=["nothing", "HTTP", "SSH", "too little", "a greeting with TLS", "half a greeting", "a greeting"],
+)
+def test_a_port_where_no_server_is_is_told_soon(words: bytes, *, closes: bool) -> None:
+    begun = time.monotonic()
+    with (
+        port_of_a_stranger(words, closes=closes) as port,
+        pytest.raises(
+            DatabaseError, match=rf"^no MySQL server answers at 127\.0\.0\.1:{port}: check MYSQL_HOST and"
+        ) as told,
+    ):
+        connect(MysqlSettings("127.0.0.1", port, "u", "p", Path("none")))
     assert time.monotonic() - begun < 5
+    assert str(told.value).isprintable()
+
+
+def test_an_address_and_a_password_that_cannot_be_sent_are_told() -> None:
+    with pytest.raises(
+        DatabaseError, match=r"answers at a\.\.b:3306: check MYSQL_HOST and MYSQL_PORT \(UnicodeError\)"
+    ):
+        connect(MysqlSettings("a..b", 3306, "u", "p", Path("none")))
+    with (
+        port_of_a_stranger(greeting(offers_tls=False)) as port,
+        pytest.raises(DatabaseError, match=r"check MYSQL_USER and MYSQL_PASSWORD \(UnicodeEncodeError\)"),
+    ):
+        connect(MysqlSettings("127.0.0.1", port, "u\udcff", "p", Path("none")))
+
+
+@pytest.mark.parametrize("fragile", MARIADB_IN_SOAK, indirect=True)
+def test_a_password_of_any_script_is_sent_as_the_shell_has_it(fragile: FragileServer) -> None:
+    with fragile.user("script", "Größe€ßλ", grants=[]) as user:
+        connect(user).close()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("words", [b"", greeting()], ids=["nothing", "a greeting with TLS"])
+def test_every_command_ends_soon_where_no_server_is(root: Path, words: bytes) -> None:
+    commands = ["-m extract", "-m export", "-m report", "-m pipeline.summary", "-m embedded sql", "-m embedded status"]
+    commands += ["spark_jobs/explode_features.py", "-m dbt.cli.main debug", "-m dbt.cli.main run"]
+    for command in commands:
+        with port_of_a_stranger(words) as port:
+            address = {"MYSQL_HOST": "127.0.0.1", "MYSQL_PORT": str(port), "MYSQL_USER": "me", "MYSQL_PASSWORD": "x"}
+            ended = subprocess.run(
+                [sys.executable, *command.split()],
+                cwd=root,
+                env=os.environ | address,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        said = ended.stdout + ended.stderr
+        assert f"no MySQL server answers at 127.0.0.1:{port}: check MYSQL_HOST and MYSQL_PORT" in said, said
+        assert "Traceback" not in said
 
 
 @contextmanager

@@ -58,6 +58,8 @@ SESSION = (
 _SECONDS_TO_CONNECT = 10
 # Seconds of silence, seconds between questions, questions without an answer; milliseconds that what was sent may wait.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 300_000}
+# What the driver says of one that is silent or closes, when it is to let a client in.
+_NOBODY = {2003, 2013, 2055, 3024}
 
 # Proxies end connections that are quiet.
 _SECONDS_BETWEEN_WORDS = 5
@@ -167,7 +169,7 @@ class TlsConnectionManager(MySQLConnectionManager):
         credentials = cls.get_credentials(connection.credentials)  # type: ignore[no-untyped-call]
         try:
             connection.handle = connect(credentials)
-        except mysql.connector.Error as error:
+        except Exception as error:  # whatever the driver makes of what is no server
             connection.handle, connection.state = None, ConnectionState.FAIL
             raise FailedToConnectError(printable(_explanation(error, credentials))) from error
         connection.state = ConnectionState.OPEN
@@ -250,8 +252,9 @@ def _require_cipher(handle: Any) -> None:
         raise mysql.connector.InterfaceError("the server does not offer TLS", errno=2026)
 
 
-def _explanation(error: mysql.connector.Error, credentials: TlsCredentials) -> str:
-    text = " ".join(str(error).split())
+def _explanation(error: Exception, credentials: TlsCredentials) -> str:
+    is_answer = isinstance(error, mysql.connector.Error)
+    text = " ".join(str(error).split()) if is_answer else type(error).__name__
     if not credentials.server:
         return text
     server = f"{credentials.server}:{credentials.port}"
@@ -260,4 +263,6 @@ def _explanation(error: mysql.connector.Error, credentials: TlsCredentials) -> s
             f"{server} is not believed: check MYSQL_SSL_CA ({credentials.ssl_ca}) and MYSQL_HOST;"
             f" MYSQL_SSL_MODE is {credentials.ssl_mode} ({text})"
         )
+    if not is_answer or getattr(error, "errno", None) in _NOBODY:
+        return f"no MySQL server answers at {server}: check MYSQL_HOST and MYSQL_PORT ({text})"
     return f"{server}: {text} (MYSQL_SSL_MODE is {credentials.ssl_mode})"
