@@ -191,7 +191,7 @@ def _require_embedded(source: Source) -> None:
         is_ours = "Owner" in open_client(source, patience).list_buckets()
     except ClientError as error:  # no other server knows the keys; the right one may be busy
         is_ours = error.response["Error"]["Code"] in ("InternalError", "ServiceUnavailable", "SlowDown")
-    except (BotoCoreError, ResponseParserError, OSError):
+    except (BotoCoreError, ResponseParserError, OSError, RecursionError):  # the last where it redirects
         is_ours = False
     if not is_ours:
         place = urlsplit(source.client_arguments["endpoint_url"]).netloc
