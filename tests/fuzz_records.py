@@ -67,8 +67,11 @@ class Round:
 
     @property
     def lines(self) -> list[bytes]:
-        """The file's lines as its reader must see them: without a mark before them; one without newline counts."""
-        lines = self.text.removeprefix(BOM_UTF8).split(b"\n")
+        """The file's lines as its reader must see them: without a mark before them; one without newline counts.
+
+        A mark alone is a line, as whoever counts lines sees it.
+        """
+        lines = (self.text if self.text == BOM_UTF8 else self.text.removeprefix(BOM_UTF8)).split(b"\n")
         return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
