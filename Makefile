@@ -16,7 +16,7 @@ export DBT_USE_COLORS := false
 endif
 
 # What would lead Python out of .venv or have it run otherwise, and an encoding that the shell's language does not change.
-unexport PYTHONHOME PYTHONPATH PYTHONOPTIMIZE PYTHONWARNINGS
+unexport $(filter-out PYTHON PYTHONUNBUFFERED,$(filter PYTHON%,$(.VARIABLES)))
 export PYTHONUTF8 := 1
 
 VENV := .venv/bin

@@ -269,8 +269,11 @@ def _run(
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     # What would lead pip, or this Python, out of the virtual environment.
-    dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
+    dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    environment["PIP_USER"] = "0"  # goes before pip.conf too
+    # A package that is built asks for a home. A user without a passwd entry may have none: then as Docker says it.
+    environment.setdefault("HOME", home if (home := os.path.expanduser("~")) != "~" else "/")  # noqa: PTH111
     printed: deque[str] = deque(maxlen=100)
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,

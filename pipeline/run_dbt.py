@@ -10,6 +10,7 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 
     run_module("pipeline.run_dbt")
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> None:
+    # A shell may hold those of another project, such as DBT_PROFILES_DIR.
+    for name in [name for name in os.environ if name.startswith("DBT_") and name != "DBT_USE_COLORS"]:
+        del os.environ[name]
     from dbt.cli.main import cli  # noqa: PLC0415 - it takes seconds, in which Ctrl-C is answered
 
     cli(arguments, prog_name="dbt")

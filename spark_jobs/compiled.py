@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba
+# A shell may hold those of other work; without the compiler numbers would have no end, and checksums be others.
+for _name in [name for name in os.environ if name.startswith("NUMBA_") and name != "NUMBA_CACHE_DIR"]:
+    del os.environ[_name]
+
+import numba  # noqa: E402
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 

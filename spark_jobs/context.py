@@ -42,8 +42,9 @@ _OTHERS = (
     *("SPARK_REMOTE", "SPARK_CONNECT_MODE", "SPARK_API_MODE", "SPARK_TESTING", "SPARK_ENV_LOADED"),
     *("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "PYSPARK_PIN_THREAD"),
     *("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
+    *("MASTER", "BASH_ENV", "SHELLOPTS"),  # Spark's own scripts are bash's
 )
-_OF_A_CLUSTER = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
+_OF_A_CLUSTER = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME")
 
 # What it does have, and may not start with.
 _HEEDED = (
@@ -130,7 +131,7 @@ def _prepare_environment(settings: Settings) -> None:
     os.environ["LC_ALL"] = "C.UTF-8"
     if _is_submitted():
         return
-    # Hadoop's configuration is of a cluster, and may ask for a login that a local master needs not.
+    # Hadoop's configuration is of a cluster, and may ask for a login that a local master needs not; an address has none.
     conf = os.environ.get("SPARK_CONF_DIR")
     is_local = _is_local(settings.spark_master or "local") and not (conf and Path(conf).is_dir())
     for name in (*_OTHERS, *(_OF_A_CLUSTER if is_local else ())):

@@ -308,7 +308,7 @@ FOREIGN = {
     "SPARK_HOME": "/none/spark",
     "SPARK_CONF_DIR": "/none/conf",
     "SPARK_DIST_CLASSPATH": "/none/*",
-    "SPARK_LOCAL_IP": "192.0.2.1",
+    "SPARK_LOCAL_IP": "none.invalid",
     "SPARK_LOCAL_HOSTNAME": "none.invalid",
     "SPARK_TESTING": "1",
     "SPARK_ENV_LOADED": "1",
@@ -322,9 +322,10 @@ FOREIGN = {
     "JDK_JAVA_OPTIONS": "-Xnonsense",
     "_JAVA_OPTIONS": "-Xnonsense",
     "CLASSPATH": "/none",
+    "MASTER": "yarn",
+    "SHELLOPTS": "braceexpand:nounset",
     "LC_ALL": "C",
     "HOME": "/none/home",
-    "SPARK_MASTER": "local[1]",
 }
 KERBEROS = """
 <configuration>

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,3 +80,13 @@ heavy = {{"boto3", "pymysql", "pyspark", "yaml", "isal", "tqdm", "numpy", "pyarr
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
+
+
+def test_what_a_shell_holds_for_python_reaches_no_command_of_make(root: Path) -> None:
+    """Any of the first three would end it."""
+    foreign = {"PYTHONHOME": "/none", "PYTHONHASHSEED": "nonsense", "PYTHONSAFEPATH": "1", "PYTHONVERBOSE": "1"}
+    ended = subprocess.run(
+        ["make", "status"], cwd=root, env=os.environ | foreign, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
