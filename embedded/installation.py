@@ -27,6 +27,7 @@ from pipeline.activity import working
 from pipeline.cli import say
 from pipeline.errors import ServiceError, SettingsError
 from pipeline.interrupt import end_children
+from pipeline.settings import require_nameable
 
 # Not the environment's own Python, which make finds while the environment is active, and which may be removed here.
 _PYTHON = os.path.realpath(sys.executable)
@@ -50,10 +51,7 @@ def install(root: Path | None = None, *, for_checks: bool = False) -> None:
         ServiceError: something cannot be had.
     """
     root = root or Path(__file__).resolve().parents[1]
-    if os.pathsep in str(root):
-        raise SettingsError(
-            f"{root} has a colon, at which Python and Java take a path apart: move the project elsewhere"
-        )
+    require_nameable(root)
     embedded_dir, checks_dir = root / ".embedded", root / ".checks"
     requirements = [root / "requirements.txt", *([root / "requirements-checks.txt"] if for_checks else [])]
     try:

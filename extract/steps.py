@@ -15,7 +15,7 @@ from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
 from pipeline.progress import duration
-from pipeline.settings import Settings, Step
+from pipeline.settings import Settings, Step, require_nameable
 from pipeline.steps import Task
 
 
@@ -119,8 +119,9 @@ def only_run(settings: Settings) -> Iterator[None]:
     """Hold the right to land one data set in one mode; the system takes it back when the process ends.
 
     Raises:
-        PipelineError: another run holds it.
+        PipelineError: another run holds it, or the project's folder has a name that Java cannot be told.
     """
+    require_nameable(settings.root)
     path = settings.archives_folder / f".{settings.data_set.name}.lock"
     with hold_lock(path, f"another make extract or make sample is landing {settings.data_set.name}, {settings.mode}"):
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -271,6 +272,23 @@ def check_environment(environ: Mapping[str, str], root: Path) -> None:
     read_flag("FORCE", environ.get("FORCE"))
     _choose_source(environ, mode)
     _mysql(environ, root)
+
+
+def require_nameable(root: Path) -> None:
+    """Check that Java can be told where the project is.
+
+    Raises:
+        SettingsError: its name would be taken apart, or is not what this process takes it for.
+    """
+    if os.pathsep in str(root):
+        raise SettingsError(
+            f"{root} has a colon, at which Python and Java take a path apart: move the project elsewhere"
+        )
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        remedy = "move the project elsewhere" if sys.flags.utf8_mode else "set PYTHONUTF8=1, as make does"
+        raise SettingsError(f"{root} is not UTF-8 to this Python, and Java is told of it so: {remedy}") from None
 
 
 def read_flag(name: str, value: str | bool | None) -> bool:

@@ -131,7 +131,7 @@ def _prepare_environment(settings: Settings) -> None:
     os.environ["LC_ALL"] = "C.UTF-8"
     if _is_submitted():
         return
-    # Hadoop's configuration is of a cluster, and may ask for a login that a local master needs not; an address has none.
+    # Hadoop's configuration is of a cluster, and may ask for a login that a local master needs not; so is an address.
     conf = os.environ.get("SPARK_CONF_DIR")
     is_local = _is_local(settings.spark_master or "local") and not (conf and Path(conf).is_dir())
     for name in (*_OTHERS, *(_OF_A_CLUSTER if is_local else ())):

@@ -136,6 +136,8 @@ def test_a_java_home_that_does_not_serve_is_a_mistake_in_the_settings(
 def test_a_folder_that_no_path_can_name_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"a:b has a colon, .*: move the project elsewhere"):
         install(tmp_path / "a:b")
+    with pytest.raises(SettingsError, match=r"b\udcfccher is not UTF-8 to this Python, .*: (move|set) "):
+        install(Path(os.fsdecode("bücher".encode("latin-1"))))
 
 
 def test_a_python_that_does_not_serve_is_told_which_one_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
