@@ -6,6 +6,7 @@ import logging
 import os
 import pwd
 import re
+import shlex
 import socket
 import ssl
 import sys
@@ -70,7 +71,8 @@ _DEFAULTS = {
 }
 
 # A local master needs no address that others can reach.
-_LOCAL_DEFAULTS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+_LOOPBACK = "127.0.0.1"
+_LOCAL_DEFAULTS = {"spark.driver.host": _LOOPBACK, "spark.driver.bindAddress": _LOOPBACK}
 
 # Without a secret, which Spark makes for itself here, whoever is on the machine reads blocks, the password among them.
 _LOCAL_SECURITY = {"spark.authenticate": "true"}
@@ -136,6 +138,8 @@ def _prepare_environment(settings: Settings) -> None:
     is_local = _is_local(settings.spark_master or "local") and not (conf and Path(conf).is_dir())
     for name in (*_OTHERS, *(_OF_A_CLUSTER if is_local else ())):
         os.environ.pop(name, None)
+    if is_local:
+        os.environ["SPARK_LOCAL_IP"] = _LOOPBACK  # else it is asked of the machine's name, which may lead nowhere
     # In a distribution of Spark, the package is in a folder of it.
     homes = (folder for folder in (package, *package.parents) if (folder / "bin" / "spark-submit").is_file())
     os.environ["SPARK_HOME"] = str(next(homes, package))
@@ -300,7 +304,8 @@ def _reason(error: Exception, printed: str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "JAVA_GATEWAY_EXITED" in str(error):
         told = _JAVA_COMPLAINT.search(printed)
-        heeded = [name for name in _HEEDED if os.environ.get(name, "") not in ("", _JVM_MEMORY, _JVM_OPTIONS)]
+        own = (_JVM_MEMORY, _JVM_OPTIONS, _LOOPBACK)
+        heeded = [name for name in _HEEDED if os.environ.get(name) and not os.environ[name].startswith(own)]
         return (
             f"Java ended{f', {told[0].strip()!r}' if told else ''}: check {', '.join([*heeded, 'spark-defaults.conf'])}"
         )
@@ -329,7 +334,9 @@ def _start_jvm(master: str | None, log: Path | None, folder: Path) -> JavaGatewa
     if SparkContext._gateway is not None:
         return None
     os.environ.setdefault("SPARK_DRIVER_MEMORY", _JVM_MEMORY)
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", _JVM_OPTIONS)
+    # Java itself does not heed TMPDIR.
+    options = f"{_JVM_OPTIONS} {shlex.quote(f'-Djava.io.tmpdir={tempfile.gettempdir()}')}"
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", options)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     conf = SparkConf().set("spark.jars.ivy", str(folder / "ivy"))
     if master:

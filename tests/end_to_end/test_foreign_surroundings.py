@@ -23,7 +23,9 @@ HOSTILE = {
 }
 
 # As of `docker run --user 12345`. Processes of one such call see each other, so all commands are of one call.
-NO_PASSWD_ENTRY = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
+# The machine's own name leads nowhere.
+NAMELESS = 'hostname none.invalid && exec unshare --user --map-user=12345 --map-group=12345 "$@"'
+NO_PASSWD_ENTRY = ["unshare", "--user", "--map-root-user", "--uts", "sh", "-c", NAMELESS, "sh"]
 
 COMMANDS = """
 set -e

@@ -352,7 +352,7 @@ def start_in(folder: Path, root: Path, *command: str | Path, **environment: str)
 def test_nothing_that_the_shell_holds_for_another_spark_or_java_matters(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "Ä ö'q\" %20#$x"
     (tmp_path / "core-site.xml").write_text(KERBEROS)
-    here = {"PYSPARK_GATEWAY_PORT": str(free_port()), "TMPDIR": str(tmp_path), "HADOOP_CONF_DIR": str(tmp_path)}
+    here = {"PYSPARK_GATEWAY_PORT": str(free_port()), "TMPDIR": str(folder), "HADOOP_CONF_DIR": str(tmp_path)}
     ended = start_in(folder, root, sys.executable, **FOREIGN, **here)
 
     assert (ended.returncode, ended.stdout) == (0, "['0', '1', '2', '3']\n"), ended.stderr
