@@ -1,8 +1,8 @@
 """Land the archive of a data set: S3 object to local file, in parts, so that a download that was cut goes on.
 
 The object is fetched by ranged GETs in a few threads, straight into `<archive>.part`; `<archive>.part.json` says which
-parts are there. Every GET is pinned to one ETag, so that parts of two versions never mix. The archive gets its final
-name when all of it is there and its checksum is right. docs/decisions/landing.md gives the reasons.
+parts are there. Every GET is pinned to one version, so that parts of two never mix. The archive gets its final name
+when all of it is there and its checksum is right. docs/decisions/landing.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from pipeline.landed import (
 )
 from pipeline.progress import Progress, quantity, track
 from pipeline.settings import Settings
+from pipeline.source import find_source, open_client, unused_credentials
 from pipeline.steps import StepResult, byte_size, refuse_unknown
 
 if TYPE_CHECKING:
@@ -163,19 +164,12 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
         PipelineError: the disk is full.
         DatabaseError: the archive cannot be recorded.
     """
-    from pipeline.source import find_source, open_client, unused_credentials  # noqa: PLC0415 - boto3 is slow to import
-
     declared = read_parameters(parameters)
-    with s3_errors(settings.archive_uri):
-        source = find_source(settings)
-        if line := unused_credentials(settings):
-            say(line)
-        client = open_client(source, client_config(declared.connections))
-    with closing(client):
+    with closing(open_source(settings, declared)) as client:
         try:
             return _land(settings, client, declared)
         except SourceError as error:
-            if source.kind == "generated" and not _is_running(settings):
+            if settings.source.kind == "generated" and not _is_running(settings):
                 raise SourceError(
                     f"{settings.archive_uri}: the embedded S3 server was stopped: run"
                     f" {make_command('extract', settings)}, which starts it and continues where this one stopped"
@@ -183,9 +177,25 @@ def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
             raise
 
 
-def _is_running(settings: Settings) -> bool:
-    from pipeline.source import find_source  # noqa: PLC0415 - boto3 is slow to import
+def open_source(settings: Settings, declared: Parameters) -> S3Client:
+    """Open a client of the run's store, and say which credentials are there and not used.
 
+    Args:
+        settings: the run's settings.
+        declared: the parameters of the step.
+
+    Raises:
+        SettingsError: no credentials are set.
+        ServiceError: the embedded server is to be used, and is not running.
+    """
+    with s3_errors(settings.archive_uri):
+        source = find_source(settings)
+        if line := unused_credentials(settings):
+            say(line)
+        return open_client(source, client_config(declared.connections))
+
+
+def _is_running(settings: Settings) -> bool:
     try:
         find_source(settings)
     except ServiceError:

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from extract import download
-from extract.s3 import client_config, look_at, s3_errors
+from extract.s3 import look_at, s3_errors
 from extract.steps import only_run, run_step
 from extract.unpack import unpack, unpacked
 from extract.upload import SAMPLE_OF, check_target, find_object, full_settings
@@ -22,7 +22,7 @@ from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.progress import duration, quantity
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
-from pipeline.source import find_source, open_client, require_source, source_line, unused_credentials
+from pipeline.source import require_source, source_line
 from pipeline.steps import Task
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 
 def check(settings: Settings, parameters: Mapping[str, Any]) -> None:
-    """Find a mistake in the call before the hours that a download may take.
+    """Name the source, and find a mistake in the call before the hours that a download may take.
 
     Raises:
         UsageError: a parameter makes no sense.
         SettingsError: the source's credentials are missing.
     """
     _task().read_parameters(parameters)
+    say(f"sample {source_line(settings)}")
     with s3_errors(settings.archive_uri):
         require_source(settings)
 
@@ -63,14 +64,8 @@ def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> N
         PipelineError: something failed; the message begins with the step's name.
     """
     begun = time.monotonic()
-    say(f"sample {source_line(settings)}")
-    with s3_errors(settings.archive_uri):
-        source = find_source(settings)
-        if line := unused_credentials(settings):
-            say(line)
-        client = open_client(source, client_config(_download_parameters(settings).connections))
     task, number_of_steps = _task(), 4 if upload else 3
-    with closing(client):
+    with closing(download.open_source(settings, _download_parameters(settings))) as client:
         origin = origin_of(client, settings)
         if origin.archive_uri != settings.archive_uri:
             say(f"  that is a sample: drawing from what it was drawn from, {origin.archive_uri}")

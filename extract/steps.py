@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import cast
 
+from extract.s3 import s3_errors
 from pipeline.activity import working
 from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
 from pipeline.progress import duration
 from pipeline.settings import Settings, Step, require_nameable
+from pipeline.source import require_source, source_line
 from pipeline.steps import Task
 
 
@@ -47,9 +49,6 @@ def check(settings: Settings, only: str | None) -> None:
         UsageError: no step has the name of the one to run.
         SettingsError: a setting makes no sense, or the source's credentials are missing.
     """
-    from extract.s3 import s3_errors  # noqa: PLC0415 - boto3 is slow to import
-    from pipeline.source import require_source, source_line  # noqa: PLC0415
-
     say(f"extract {source_line(settings)}")
     choose_steps(settings, only)
     with s3_errors(settings.archive_uri):
@@ -66,8 +65,6 @@ def run(settings: Settings, only: str | None = None) -> None:
     Raises:
         PipelineError: a step failed; the message begins with its name.
     """
-    from pipeline.source import source_line  # noqa: PLC0415 - boto3 is slow to import
-
     say(f"extract {source_line(settings)}")
     steps = choose_steps(settings, only)
     begun = time.monotonic()

@@ -286,7 +286,7 @@ def unpack_stream(
     largest_content: int,
     advance: Callable[[int], None],
 ) -> tuple[dict[str, MemberManifest], str]:
-    """Read a gzipped tar archive to its end and write its expected members.
+    """Read a tar archive, gzipped or not, to its end and write its expected members.
 
     Args:
         stream: the archive, from its first byte; it need not be seekable.
