@@ -33,6 +33,7 @@ from pipeline.settings import require_nameable
 _PYTHON = os.path.realpath(sys.executable)
 _MARKER = "made-by-make-setup"
 _STAMP = "requirements-stamp"
+_WITHOUT_DEPENDENCIES = "requirements-dbt.txt"
 _ROOM_FOR_PACKAGES = 3_000_000_000
 _ROOM_FOR_PROGRAMS = 1_000_000_000
 _ROOM_FOR_CLIENT = 500_000_000
@@ -53,7 +54,8 @@ def install(root: Path | None = None, *, for_checks: bool = False) -> None:
     root = root or Path(__file__).resolve().parents[1]
     require_nameable(root)
     embedded_dir, checks_dir = root / ".embedded", root / ".checks"
-    requirements = [root / "requirements.txt", *([root / "requirements-checks.txt"] if for_checks else [])]
+    checks = [root / "requirements-checks.txt"] if for_checks else []
+    requirements = [root / "requirements.txt", *checks, root / _WITHOUT_DEPENDENCIES]
     try:
         private_folder(embedded_dir)
         with lock(embedded_dir / "setup.lock", "setting up") as descriptor:
@@ -94,11 +96,13 @@ def install_packages(
         ServiceError: the environment is somebody else's, or a package cannot be had.
     """
     bound_to = _interpreter(environment)
-    wanted = [hashlib.sha256(path.read_bytes()).hexdigest() for path in requirements]
+    wanted = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in requirements}
     present = _read_lines(environment / _STAMP)
     is_whole = present[: len(bound_to)] == bound_to and (environment / "bin" / "python").exists()
-    if is_whole and set(wanted) <= set(present[len(bound_to) :]):
+    if is_whole and set(wanted.values()) <= set(present[len(bound_to) :]):
         return
+    # Over other versions of these pip would remove what others have brought: their files lie in folders of one another.
+    is_whole = is_whole and wanted.get(_WITHOUT_DEPENDENCIES) in (None, *present)
     if environment.exists() and not (environment / _MARKER).exists():
         raise ServiceError(f"{environment} was not made by make setup: move it elsewhere or remove it")
     require_free_space(environment.parent, room, "the Python packages")
@@ -109,7 +113,7 @@ def install_packages(
             _make_environment(environment)
         (environment / _STAMP).unlink(missing_ok=True)
         _install_requirements(environment, requirements, lock_descriptor, announced.tell)
-        (environment / _STAMP).write_text("\n".join([*bound_to, *wanted]) + "\n", encoding="utf-8")
+        (environment / _STAMP).write_text("\n".join([*bound_to, *wanted.values()]) + "\n", encoding="utf-8")
         announced.notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
 
 
@@ -242,10 +246,13 @@ def _install_requirements(
 ) -> None:
     command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--progress-bar=off", "--no-input"]
     command += ["--disable-pip-version-check", "--no-warn-script-location"]
-    command += [f"--requirement={path}" for path in requirements]
     # pip reads a path in a file, that of the project's own adapter, from the folder that it runs in.
-    purpose = "install the Python packages"
-    _run(command, purpose, lock_descriptor, folder=requirements[0].parent, tell=lambda line: tell(_shortened(line)))
+    folder, purpose = requirements[0].parent, "install the Python packages"
+    for is_alone in (False, True):
+        files = [f"--requirement={path}" for path in requirements if (path.name == _WITHOUT_DEPENDENCIES) == is_alone]
+        if files:
+            full = [*command, *(["--no-deps"] if is_alone else []), *files]
+            _run(full, purpose, lock_descriptor, folder=folder, tell=lambda line: tell(_shortened(line)))
 
 
 def _shortened(line: str) -> str:

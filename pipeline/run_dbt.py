@@ -43,6 +43,8 @@ def _run(arguments: list[str]) -> None:
     # A shell may hold those of another project, such as DBT_PROFILES_DIR.
     for name in [name for name in os.environ if name.startswith("DBT_") and name != "DBT_USE_COLORS"]:
         del os.environ[name]
+    # dbt takes over what a file .env holds, in this folder or in one above it.
+    os.environ["PYTHON_DOTENV_DISABLED"] = "1"
     from dbt.cli.main import cli  # noqa: PLC0415 - it takes seconds, in which Ctrl-C is answered
 
     cli(arguments, prog_name="dbt")

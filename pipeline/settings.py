@@ -240,7 +240,7 @@ def load_settings(
         data_set=chosen,
         data_sets=data_sets,
         source=_source(environ, _section(declared, "source"), the_mode),
-        mysql=_mysql(environ, root),
+        mysql=read_mysql(environ, root),
         database=_matching(
             _DATABASE_NAME,
             _filled(_section(declared, "databases"), "databases", the_mode, names),
@@ -271,7 +271,7 @@ def check_environment(environ: Mapping[str, str], root: Path) -> None:
         _choose_data_set(environ.get("DATASET") or "train", names)
     read_flag("FORCE", environ.get("FORCE"))
     _choose_source(environ, mode)
-    _mysql(environ, root)
+    read_mysql(environ, root)
 
 
 def require_nameable(root: Path) -> None:
@@ -481,7 +481,16 @@ def _refuse_unknown(section: Mapping[str, Any], where: str, known: tuple[str, ..
         raise SettingsError(f"pipeline.yml: {where}.{unknown[0]} is unknown, expected {' or '.join(known)}")
 
 
-def _mysql(environ: Mapping[str, str], root: Path) -> MysqlSettings:
+def read_mysql(environ: Mapping[str, str], root: Path) -> MysqlSettings:
+    """Read where the server is, from `MYSQL_*`.
+
+    Args:
+        environ: the variables.
+        root: the project's folder, with the embedded server and that which a relative `MYSQL_SSL_CA` starts from.
+
+    Raises:
+        SettingsError: a variable makes no sense.
+    """
     host = environ.get("MYSQL_HOST") or None
     socket = root / ".embedded" / "mysql.sock"
     if host is None:

@@ -4,7 +4,10 @@
     {%- set columns, checks, foreign_keys = [], [], [] -%}
     {%- for column in node.columns.values() -%}
         {%- set not_null = column.constraints | selectattr('type', 'equalto', 'not_null') | list | length > 0 -%}
-        {%- do columns.append({'name': column.name, 'data_type': column.data_type, 'not_null': not_null}) -%}
+        {%- do columns.append({
+            'name': column.name, 'data_type': column.data_type, 'not_null': not_null,
+            'comment': column.description if node.config.persist_docs.get('columns'),
+        }) -%}
     {%- endfor -%}
     {%- for constraint in all_constraints(node) -%}
         {%- if constraint.type == 'primary_key' -%}
@@ -24,7 +27,8 @@
         {{ exceptions.raise_compiler_error(node.name ~ ": a table needs a primary_key constraint in its YAML") }}
     {%- endif -%}
     {{ return({
-        'columns': columns, 'primary_key': contract.primary_key, 'checks': checks, 'foreign_keys': foreign_keys
+        'columns': columns, 'primary_key': contract.primary_key, 'checks': checks, 'foreign_keys': foreign_keys,
+        'comment': ': ' ~ node.description if node.config.persist_docs.get('relation') else '',
     }) }}
 {% endmacro %}
 
@@ -33,47 +37,39 @@
     {%- set found = [] -%}
     {%- for column in node.columns.values() -%}
         {%- for constraint in column.constraints -%}
-            {%- do found.append({
-                'type': constraint.type | string, 'expression': constraint.expression, 'columns': [column.name]
-            }) -%}
+            {%- do found.append(dict(constraint, type=constraint.type | string, columns=[column.name])) -%}
         {%- endfor -%}
     {%- endfor -%}
     {%- for constraint in node.constraints -%}
-        {%- do found.append({
-            'type': constraint.type | string, 'expression': constraint.expression, 'columns': constraint.columns
-        }) -%}
+        {%- do found.append(dict(constraint, type=constraint.type | string)) -%}
     {%- endfor -%}
     {{ return(found) }}
 {% endmacro %}
 
 
+{#- A model that is compiled names its parents' relations in the place of the refs. -#}
 {% macro parse_foreign_key(node, constraint) %}
-    {%- set parts = modules.re.match('^\\s*(\\w+)\\s*\\(\\s*(\\w+)\\s*\\)\\s*$', constraint.expression or '') -%}
-    {%- if not parts or constraint.columns | length != 1 -%}
+    {%- set parents = [] -%}
+    {%- for parent in graph.nodes.values() if parent.unique_id in node.depends_on.nodes -%}
+        {%- set relation = api.Relation.create(schema=parent.schema, identifier=parent.alias) -%}
+        {%- if constraint.to in (relation | string, "ref('" ~ parent.name ~ "')", 'ref("' ~ parent.name ~ '")') -%}
+            {%- do parents.append(relation) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if not parents or constraint.columns | length != 1 or constraint.to_columns | length != 1 -%}
         {{ exceptions.raise_compiler_error(
-            node.name ~ ": a foreign_key constraint has one column and an expression `model (column)`, not `"
-            ~ constraint.expression ~ "`"
+            node.name ~ ": a foreign_key constraint has one column, `to: ref('model')` of this data set and one of `to_columns`"
         ) }}
     {%- endif -%}
-    {%- set parents = graph.nodes.values() | selectattr('name', 'equalto', parts.group(1))
-        | selectattr('unique_id', 'in', node.depends_on.nodes) | list -%}
-    {%- if not parents -%}
-        {{ exceptions.raise_compiler_error(
-            node.name ~ ": its foreign key names " ~ parts.group(1) ~ "; add `-- depends_on: ref('" ~ parts.group(1)
-            ~ "')` in double braces to the model, so that the parent is built first"
-        ) }}
-    {%- endif -%}
-    {{ return({
-        'column': constraint.columns[0],
-        'parent': api.Relation.create(schema=parents[0].schema, identifier=parents[0].alias),
-        'parent_column': parts.group(2),
-    }) }}
+    {{ return({'column': constraint.columns[0], 'parent': parents[0], 'parent_column': constraint.to_columns[0]}) }}
 {% endmacro %}
 
 
 {% macro column_definitions(contract) %}
     {%- for column in contract.columns -%}
-        {{ column.name }} {{ column.data_type }}{{ ' not null' if column.not_null }}{{ ', ' if not loop.last }}
+        {{ column.name }} {{ column.data_type }}{{ ' not null' if column.not_null }}
+        {%- if column.comment %} comment {{ quoted_comment(column.comment, 1024) }}{% endif -%}
+        {{ ', ' if not loop.last }}
     {%- endfor -%}
 {% endmacro %}
 
@@ -85,7 +81,7 @@
         {%- for expression in contract.checks %},
         check ({{ expression }})
         {%- endfor %}
-    ) {{ table_options() }} comment = 'built from load {{ load_id }}'
+    ) {{ table_options() }} comment = {{ quoted_comment('built from load ' ~ load_id ~ contract.comment, 2048) }}
 {% endmacro %}
 
 

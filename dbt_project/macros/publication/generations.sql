@@ -8,9 +8,18 @@
 {% endmacro %}
 
 
+{#- A table of another package, or one that declares no key, is built in the adapter's way. -#}
+{% macro is_published(node) %}
+    {{ return(
+        node.resource_type == 'model' and node.package_name == project_name and node.config.materialized == 'table'
+        and node.config.contract.enforced and 'primary_key' in all_constraints(node) | map(attribute='type')
+    ) }}
+{% endmacro %}
+
+
 {% macro published_tables() %}
     {%- set tables = [] -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'table' -%}
+    {%- for node in graph.nodes.values() if is_published(node) -%}
         {%- do tables.append({
             'node': node, 'relation': api.Relation.create(schema=node.schema, identifier=node.alias, type='table')
         }) -%}
@@ -36,7 +45,7 @@
         "select table_comment as text from information_schema.tables where table_schema = '" ~ relation.schema
         ~ "' and table_name = '" ~ relation.identifier ~ "'"
     ) -%}
-    {%- set load = modules.re.match('built from load (\\d+)$', found.rows[0]['text']) if found | length > 0 -%}
+    {%- set load = modules.re.match('built from load (\\d+)(:|$)', found.rows[0]['text']) if found | length > 0 -%}
     {{ return(load.group(1) | int if load else none) }}
 {% endmacro %}
 
@@ -55,12 +64,13 @@
 {% endmacro %}
 
 
-{#- All at once, whichever of them refer to one another. -#}
+{#- All at once, whichever of them refer to one another. A view that stood in the place of a table was one too. -#}
 {% macro drop_generations(suffix) %}
     {%- set found = generations(suffix) -%}
     {%- if found -%}
         {%- do run_query("set session foreign_key_checks = 0") -%}
         {%- do run_ddl("drop table if exists " ~ found | join(', ')) -%}
+        {%- for relation in generations(suffix) -%}{%- do run_ddl("drop view if exists " ~ relation) -%}{%- endfor -%}
         {%- do run_query("set session foreign_key_checks = 1") -%}
     {%- endif -%}
 {% endmacro %}
@@ -84,13 +94,6 @@
         ~ "' and table_name = '" ~ relation.identifier ~ "'"
     ) -%}
     {{ return(found.rows[0]['kind'] if found | length > 0 else '') }}
-{% endmacro %}
-
-
-{% macro refuse_other_kind(relation) %}
-    {%- if table_kind(relation) not in ('', 'BASE TABLE') -%}
-        {{ exceptions.raise_compiler_error(relation ~ " is a view; drop it, then run dbt again") }}
-    {%- endif -%}
 {% endmacro %}
 
 

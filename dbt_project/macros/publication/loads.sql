@@ -52,9 +52,9 @@
             {%- do rows.update({'common_feature_group': file['structures']}) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- for table in published_tables() if table_kind(table.relation) == 'BASE TABLE' -%}
+    {%- for table in published_tables() if table_kind(table.relation) -%}
         {%- set is_selected = table.node.unique_id in selected_resources -%}
-        {%- if limit < 1 and is_selected and rows.get(table.node.name, 0) == 0
+        {%- if limit < 1 and is_selected and load_of(table.relation) and rows.get(table.node.name) == 0
             and run_query("select 1 from " ~ table.relation ~ " limit 1") | length > 0 -%}
             {%- do problems.append("it has no row for " ~ table.relation ~ ", which has some") -%}
         {%- endif -%}

@@ -6,28 +6,13 @@
         {%- do put_back_replaced_tables() -%}
         {%- do require_complete_load() -%}
         {%- do require_publishable_load() -%}
-        {%- do adapter.hold_lock(begun_lock(), 0) -%}
     {%- endif -%}
 {% endmacro %}
 
 
-{#- Held once the hook at the start has come to its end. -#}
-{% macro begun_lock() %}
-    {{ return('deepcvr:begun:' ~ target.schema) }}
-{% endmacro %}
-
-
-{#- dbt 1.7 goes on with the models after most errors of the hook at the start. -#}
-{% macro require_begun_run() %}
-    {%- if run_query("select is_used_lock('" ~ begun_lock() ~ "') as holder").rows[0]['holder'] is none -%}
-        {{ exceptions.raise_compiler_error("Nothing is built, for on-run-start has failed") }}
-    {%- endif -%}
-{% endmacro %}
-
-
-{#- Hook at the end: all tables of the run are published for good, or none. -#}
+{#- Hook at the end: all tables of the run are published for good, or none. Not of a run that another hook has kept from beginning. -#}
 {% macro finish_publication(results) %}
-    {%- if execute and builds_tables() -%}
+    {%- if execute and builds_tables() and adapter.holds_lock(build_lock()) -%}
         {%- do prepare_build_session() -%}
         {%- set failed = unbuilt_tables(results) -%}
         {%- set problem = 'failed' if failed else what_parts_the_tables() -%}
@@ -52,9 +37,14 @@
 {% endmacro %}
 
 
-{#- raise_dependency_error, because dbt 1.7 carries on with the models after any other error of an on-run-start hook. -#}
+{#- End the command from a hook at its start. -#}
 {% macro refuse(reason) %}
-    {{ exceptions.raise_dependency_error(reason) }}
+    {{ exceptions.raise_compiler_error(reason) }}
+{% endmacro %}
+
+
+{% macro build_lock() %}
+    {{ return('deepcvr:build:' ~ target.schema ~ '_staging') }}
 {% endmacro %}
 
 
@@ -64,11 +54,10 @@
 -#}
 {% macro hold_build() %}
     {%- set staging = target.schema ~ '_staging' -%}
-    {%- set build = 'deepcvr:build:' ~ staging -%}
-    {%- set held, holder = adapter.hold_lock(build, 0) -%}
+    {%- set held, holder = adapter.hold_lock(build_lock(), 0) -%}
     {%- if not held -%}
         {%- do tell_of_waiting(holder, "is building in " ~ target.schema) -%}
-        {%- set held, holder = adapter.hold_lock(build, 86400) -%}
+        {%- set held, holder = adapter.hold_lock(build_lock(), 86400) -%}
         {%- if not held -%}{%- do refuse("Another connection has been building in " ~ target.schema ~ " for a day") -%}{%- endif -%}
     {%- endif -%}
     {%- set held, holder = adapter.hold_lock('deepcvr:' ~ staging, 10) -%}
@@ -96,7 +85,7 @@
     {%- if loads -%}
         {%- for table in published_tables() -%}
             {%- set old, next = generation_of(table.relation, 'old_1'), generation_of(table.relation, 'next') -%}
-            {%- set is_replaced = table_kind(old) == 'BASE TABLE' -%}
+            {%- set is_replaced = table_kind(old) != '' -%}
             {#- Where there was no table before, what the run has made goes too. -#}
             {%- if table_kind(table.relation) and (is_replaced or load_of(table.relation) not in loads) -%}
                 {%- do renames.append(table.relation ~ " to " ~ next) -%}

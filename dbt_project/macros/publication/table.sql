@@ -1,16 +1,15 @@
-{% materialization table, adapter='mysql' %}
-    {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set next_relation = generation_of(this, 'next') -%}
-    {%- set contract = contract_of(model) -%}
+{% materialization table, adapter='pymysql' %}
+    {%- if not is_published(model) -%}{{ return(context['materialization_table_default']()) }}{%- endif -%}
+    {%- set target_relation, next_relation = this.incorporate(type='table'), generation_of(this, 'next') -%}
+    {%- set contract, is_replacement = contract_of(graph.nodes[model.unique_id]), table_kind(this) != '' -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
     {%- do prepare_build_session() -%}
     {%- do hold_name(this) -%}
-    {%- do refuse_other_kind(this) -%}
     {%- do assert_columns_match_contract(sql, contract) -%}
 
-    {%- do require_begun_run() -%}
     {%- set load_id = current_load_id() -%}
     {%- do require_current_load(load_id) -%}
     {%- do run_query("drop table if exists " ~ next_relation) -%}
@@ -21,7 +20,7 @@
         key is checked all the same, and the table has no foreign key yet.
     -#}
     {%- do run_query("set session unique_checks = 0, session foreign_key_checks = 0") -%}
-    {%- call statement('main', auto_begin=False) -%}
+    {%- call statement('main') -%}
         {{ fill_table_sql(next_relation, contract, sql) }}
     {%- endcall -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
@@ -29,10 +28,23 @@
     {%- do require_current_load(load_id) -%}
     {%- do swap_in(next_relation, target_relation) -%}
     {%- do release_name(this) -%}
+    {#- Grants are to a name, and stay where a table takes it over from another. -#}
+    {%- do apply_grants(target_relation, config.get('grants'), should_revoke=is_replacement) -%}
 
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do adapter.commit() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
 
     {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{#- dbt's own, which with --full-refresh would put a view of another data set in the place of a table. -#}
+{% materialization clone, adapter='pymysql' %}
+    {%- if is_published(model) and table_kind(this) == 'BASE TABLE' and flags.FULL_REFRESH -%}
+        {{ exceptions.raise_compiler_error(this ~ " is a table of this data set, and a clone would be a view of another: it stays") }}
+    {%- endif -%}
+    {{ return(context['materialization_clone_default']()) }}
 {% endmaterialization %}
 
 

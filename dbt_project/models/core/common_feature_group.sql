@@ -1,5 +1,3 @@
--- Its parent must be there when its foreign key is added:
--- depends_on: {{ ref('feature') }}
 with staged as (
     select * from {{ ref('stg_common_feature_group') }}
 ),

@@ -1,3 +1,3 @@
 """Where dbt looks for the version of an adapter."""
 
-version = "1.7.0"
+version = "1.12.0"

@@ -1,0 +1,142 @@
+"""What dbt asks an adapter about the database, and dbt-mysql's macros do not answer."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbt.adapters.base import BaseAdapter, BaseRelation, Column, available
+from dbt.adapters.base.impl import ConstraintSupport
+from dbt.adapters.contracts.relation import Policy
+from dbt.adapters.sql import SQLAdapter
+from dbt_common.contracts.constraints import ConstraintType
+
+from .connections import PymysqlConnectionManager
+
+if TYPE_CHECKING:
+    import agate
+
+
+@dataclass
+class _SchemaAndName(Policy):
+    """A relation has no database beside its schema."""
+
+    database: bool = False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PymysqlRelation(BaseRelation):
+    """A table or a view."""
+
+    quote_policy: Policy = field(default_factory=_SchemaAndName)
+    include_policy: Policy = field(default_factory=_SchemaAndName)
+    quote_character: str = "`"
+
+
+@dataclass
+class PymysqlColumn(Column):
+    """A column, whose type is the server's own word for it."""
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in SQL."""
+        return f"`{self.column}`"
+
+    @property
+    def data_type(self) -> str:
+        """The type as it stands in SQL."""
+        return self.dtype
+
+    def is_string(self) -> bool:
+        """Whether its type names how much text it takes, so that it can be made to take more."""
+        return self.dtype.startswith(("char(", "varchar("))
+
+    def string_size(self) -> int:
+        """How much text it takes, in characters."""
+        return int(self.dtype.partition("(")[2].partition(")")[0])
+
+    @classmethod
+    def string_type(cls, size: int) -> str:
+        """The type that takes so much text."""
+        return f"varchar({size})"
+
+
+class PymysqlAdapter(SQLAdapter):
+    """MySQL and MariaDB."""
+
+    Relation = PymysqlRelation
+    Column = PymysqlColumn
+    ConnectionManager = PymysqlConnectionManager
+    CONSTRAINT_SUPPORT = {  # noqa: RUF012 - dbt's form
+        ConstraintType.check: ConstraintSupport.ENFORCED,
+        ConstraintType.not_null: ConstraintSupport.ENFORCED,
+        ConstraintType.unique: ConstraintSupport.ENFORCED,
+        ConstraintType.primary_key: ConstraintSupport.ENFORCED,
+        ConstraintType.foreign_key: ConstraintSupport.ENFORCED,
+    }
+    check_schema_exists = BaseAdapter.check_schema_exists
+
+    @available.parse(lambda *_: (True, None))
+    def hold_lock(self, name: str, seconds: int) -> tuple[bool, int | None]:
+        """Hold a lock of the server until this command of dbt has ended.
+
+        Args:
+            name: the lock's, of at most 64 characters.
+            seconds: to wait for it.
+
+        Returns:
+            Whether it is held; and which connection holds it else, where that is known.
+        """
+        connections: Any = self.connections
+        held, holder = connections.hold_lock(name, seconds)
+        return held, holder
+
+    @available.parse(lambda *_: True)
+    def holds_lock(self, name: str) -> bool:
+        """Tell whether this command of dbt holds a lock of the server, by the lock's name."""
+        connections: Any = self.connections
+        return bool(connections.holds_lock(name))
+
+    @available.parse(lambda *_: [])
+    def read_seed(self, seed: dict[str, Any]) -> list[list[str]]:
+        """Read the CSV of a seed, which dbt lets nobody but the seed itself do.
+
+        Args:
+            seed: the seed in the graph.
+
+        Returns:
+            Its lines, the head first, each value as text.
+        """
+        with (Path(seed["root_path"]) / seed["original_file_path"]).open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.reader(file))
+
+    @classmethod
+    def date_function(cls) -> str:
+        """Give the SQL of today's date."""
+        return "current_date()"
+
+    @classmethod
+    def convert_datetime_type(cls, agate_table: agate.Table, col_idx: int) -> str:  # noqa: ARG003 - dbt's signature
+        """Give the type of a column of a seed that holds times."""
+        return "datetime"
+
+    @classmethod
+    def quote(cls, identifier: str) -> str:
+        """Write a name as it stands in SQL."""
+        return f"`{identifier}`"
+
+    @classmethod
+    def _catalog_filter_table(cls, table: agate.Table, used_schemas: frozenset[tuple[str, str]]) -> agate.Table:  # noqa: ARG003
+        """Keep all rows: the macro finds what is asked for alone, and dbt would drop what has no database."""
+        return table
+
+
+class MysqlMacros(PymysqlAdapter):
+    """The name by which dbt knows dbt-mysql's macros."""
+
+    @classmethod
+    def type(cls) -> str:
+        """The adapter that the macros are named after."""
+        return "mysql"

@@ -1,0 +1,64 @@
+{#- dbt-mysql's wraps the query in parentheses, which MariaDB refuses when it begins with `with`. -#}
+{% macro pymysql__create_view_as(relation, sql) -%}
+    {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
+    {{ config.get('sql_header', '') }}
+    create or replace view {{ relation }} as
+    {{ sql }}
+{%- endmacro %}
+
+
+{#- dbt's own makes another view and renames it, which takes three statements; this replaces a view in one. -#}
+{% materialization view, adapter='pymysql' %}
+    {%- set target_relation, existing = this.incorporate(type='view'), load_cached_relation(this) -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {%- if existing and not existing.is_view -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
+    {%- call statement('main') -%}{{ get_create_view_as_sql(target_relation, sql) }}{%- endcall -%}
+    {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing)) -%}
+    {%- do persist_docs(target_relation, model) -%}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do adapter.commit() -%}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{#- dbt-mysql's takes the server's default character set, which may be anything. -#}
+{% macro pymysql__create_schema(relation) -%}
+    {%- call statement('create_schema') -%}
+        create schema if not exists {{ relation.without_identifier() }} character set utf8mb4 collate utf8mb4_bin
+    {%- endcall -%}
+{% endmacro %}
+
+
+{% macro pymysql__get_create_index_sql(relation, index_dict) -%}
+    alter table {{ relation }} add {{ 'unique ' if index_dict.unique }}index ({{ index_dict.columns | join(', ') }})
+{%- endmacro %}
+
+
+{#- dbt does not always know the kind of what it replaces, which dbt-mysql names. -#}
+{% macro pymysql__rename_relation(from_relation, to_relation) -%}
+    {%- call statement('drop_relation') -%}drop {{ to_relation.type or 'table' }} if exists {{ to_relation }}{%- endcall -%}
+    {%- call statement('rename_relation') -%}rename table {{ from_relation }} to {{ to_relation }}{%- endcall -%}
+{% endmacro %}
+
+
+{#- Temporary tables too. -#}
+{% macro pymysql__get_columns_in_relation(relation) -%}
+    {%- set columns = [] -%}
+    {%- for row in run_query("show columns from " ~ relation) -%}
+        {%- do columns.append(api.Column(row[0], row[1])) -%}
+    {%- endfor -%}
+    {{ return(columns) }}
+{% endmacro %}
+
+
+{% macro pymysql__alter_column_type(relation, column_name, new_column_type) -%}
+    {%- call statement('alter_column_type') -%}
+        alter table {{ relation }} modify column {{ adapter.quote(column_name) }} {{ new_column_type }}
+    {%- endcall -%}
+{% endmacro %}

@@ -1,1 +1,0 @@
-../seeds/feature_field.csv
