@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 
 import pytest
-from dbt.tests import adapter
+
+from tests.integration.dbt_adapter.spelling import spelled_modules
 
 pytestmark = pytest.mark.soak
-
-
-def _modules() -> Iterator[ModuleType]:
-    (folder,) = adapter.__path__
-    for path in sorted(Path(folder).rglob("*.py")):
-        yield importlib.import_module(".".join((adapter.__name__, *path.relative_to(folder).with_suffix("").parts)))
 
 
 def _has_tests(cls: type) -> bool:
@@ -29,7 +21,7 @@ def _adds_nothing(cls: type) -> bool:
 
 
 def _classes() -> Iterator[type]:
-    for module in _modules():
+    for module in spelled_modules():
         for cls in vars(module).values():
             if inspect.isclass(cls) and cls.__module__ == module.__name__ and _has_tests(cls) and not _adds_nothing(cls):
                 yield cls
