@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dbt.tests.fixtures.project import *  # noqa: F403 - fixtures, each found by its name
+from dbt.tests.fixtures.project import TestProjInfo
+from dbt.tests.util import run_sql_with_adapter
 from dbt_common.tests import disable_test_caching
 
 from embedded.mysql_server import connect_as_root
@@ -32,6 +35,21 @@ def _others_find_what_they_left() -> Iterator[None]:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+
+
+@pytest.fixture(scope="class", autouse=True)
+def _one_statement_at_a_time() -> Iterator[None]:
+    """The server takes no more."""
+
+    def run_each(project: TestProjInfo, sql: str, fetch: str | None = None) -> Any:
+        *others, last = [each for each in re.split(r";\s*$", sql, flags=re.MULTILINE) if each.strip()] or [""]
+        for each in others:
+            run_sql_with_adapter(project.adapter, each)
+        return run_sql_with_adapter(project.adapter, last, fetch=fetch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestProjInfo, "run_sql", run_each)
+        yield
 
 
 @pytest.fixture(scope="class")

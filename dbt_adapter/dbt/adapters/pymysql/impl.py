@@ -13,6 +13,8 @@ from dbt.adapters.base.impl import ConstraintSupport
 from dbt.adapters.contracts.relation import Policy
 from dbt.adapters.sql import SQLAdapter
 from dbt_common.contracts.constraints import ConstraintType
+from dbt_common.exceptions import DbtDatabaseError
+from pymysql.constants import ER
 
 from .connections import PymysqlConnectionManager
 
@@ -36,11 +38,15 @@ class PymysqlRelation(BaseRelation):
     quote_character: str = "`"
 
 
+_TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": 4_294_967_295}
+_LONGEST_VARCHAR = 16_383  # of utf8mb4
+
+
 @dataclass
 class PymysqlColumn(Column):
     """A column, whose type is the server's own word for it."""
 
-    TYPE_LABELS: ClassVar[dict[str, str]] = {"STRING": "text", "TIMESTAMP": "datetime"}
+    TYPE_LABELS: ClassVar[dict[str, str]] = {"STRING": "text"}
 
     @property
     def quoted(self) -> str:
@@ -53,12 +59,12 @@ class PymysqlColumn(Column):
         return self.dtype
 
     def is_string(self) -> bool:
-        """Whether its type names how much text it takes, so that it can be made to take more."""
-        return self.dtype.startswith(("char(", "varchar("))
+        """Whether it holds text."""
+        return self._word in ("char", "varchar", *_TEXTS)
 
     def string_size(self) -> int:
-        """How much text it takes, in characters."""
-        return int(self.dtype.partition("(")[2].partition(")")[0])
+        """How much text it takes."""
+        return _TEXTS.get(self._word) or int(self.dtype.partition("(")[2].partition(")")[0])
 
     def is_integer(self) -> bool:
         """Whether it holds whole numbers."""
@@ -79,7 +85,7 @@ class PymysqlColumn(Column):
     @classmethod
     def string_type(cls, size: int) -> str:
         """The type that takes so much text."""
-        return f"varchar({size})"
+        return next((name for name, most in _TEXTS.items() if most >= size > _LONGEST_VARCHAR), f"varchar({size})")
 
 
 class PymysqlAdapter(SQLAdapter):
@@ -93,7 +99,8 @@ class PymysqlAdapter(SQLAdapter):
         ConstraintType.not_null: ConstraintSupport.ENFORCED,
         ConstraintType.unique: ConstraintSupport.ENFORCED,
         ConstraintType.primary_key: ConstraintSupport.ENFORCED,
-        ConstraintType.foreign_key: ConstraintSupport.ENFORCED,
+        # dbt replaces a table by renaming, which its children would follow.
+        ConstraintType.foreign_key: ConstraintSupport.NOT_SUPPORTED,
     }
     check_schema_exists = BaseAdapter.check_schema_exists
 
@@ -130,6 +137,16 @@ class PymysqlAdapter(SQLAdapter):
         """
         with (Path(seed["root_path"]) / seed["original_file_path"]).open(encoding="utf-8-sig", newline="") as file:
             return list(csv.reader(file))
+
+    @available.parse_list
+    def get_columns_in_relation(self, relation: BaseRelation) -> list[Column]:
+        """Give the columns of a table or a view, and none of what is not there."""
+        try:
+            return list(super().get_columns_in_relation(relation))
+        except DbtDatabaseError as error:
+            if str(error.msg).startswith(f"{ER.NO_SUCH_TABLE}:"):
+                return []
+            raise
 
     def valid_incremental_strategies(self) -> list[str]:
         """Name the strategies that there are macros for."""

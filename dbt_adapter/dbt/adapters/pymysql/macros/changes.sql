@@ -6,6 +6,8 @@
 
 
 {% materialization snapshot, adapter='pymysql' %}
+    {#- It asks for the model's database, which dbt leaves out where there is none. -#}
+    {%- do model.update({'database': none}) -%}
     {{ return(context['materialization_snapshot_default']()) }}
 {% endmaterialization %}
 

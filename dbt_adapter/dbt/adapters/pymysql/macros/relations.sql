@@ -1,7 +1,7 @@
 {#- dbt-mysql's wraps the query in parentheses, which MariaDB refuses when it begins with `with`. -#}
 {% macro pymysql__create_view_as(relation, sql) -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
-    {{ config.get('sql_header', '') }}
+    {{ config.get('sql_header') or '' }}
     create or replace view {{ relation }} as
     {{ sql }}
 {%- endmacro %}
@@ -47,10 +47,10 @@
 {% endmacro %}
 
 
-{#- Temporary tables too. -#}
+{#- Temporary tables too. With --empty a relation is written as a query, and its own name is asked for. -#}
 {% macro pymysql__get_columns_in_relation(relation) -%}
     {%- set columns = [] -%}
-    {%- for row in run_query("show columns from " ~ relation) -%}
+    {%- for row in run_query("show columns from " ~ relation.render()) -%}
         {%- do columns.append(api.Column(row[0], row[1])) -%}
     {%- endfor -%}
     {{ return(columns) }}
@@ -59,6 +59,6 @@
 
 {% macro pymysql__alter_column_type(relation, column_name, new_column_type) -%}
     {%- call statement('alter_column_type') -%}
-        alter table {{ relation }} modify column {{ adapter.quote(column_name) }} {{ new_column_type }}
+        alter table {{ relation.render() }} modify column {{ adapter.quote(column_name) }} {{ new_column_type }}
     {%- endcall -%}
 {% endmacro %}
