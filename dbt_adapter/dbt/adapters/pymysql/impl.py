@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbt.adapters.base import BaseAdapter, BaseRelation, Column, available
 from dbt.adapters.base.impl import ConstraintSupport
@@ -39,6 +40,8 @@ class PymysqlRelation(BaseRelation):
 class PymysqlColumn(Column):
     """A column, whose type is the server's own word for it."""
 
+    TYPE_LABELS: ClassVar[dict[str, str]] = {"STRING": "text", "TIMESTAMP": "datetime"}
+
     @property
     def quoted(self) -> str:
         """The name as it stands in SQL."""
@@ -56,6 +59,22 @@ class PymysqlColumn(Column):
     def string_size(self) -> int:
         """How much text it takes, in characters."""
         return int(self.dtype.partition("(")[2].partition(")")[0])
+
+    def is_integer(self) -> bool:
+        """Whether it holds whole numbers."""
+        return self._word in ("tinyint", "smallint", "mediumint", "int", "integer", "bigint")
+
+    def is_numeric(self) -> bool:
+        """Whether it holds decimal fractions."""
+        return self._word in ("decimal", "numeric")
+
+    def is_float(self) -> bool:
+        """Whether it holds binary fractions."""
+        return self._word in ("float", "double", "real")
+
+    @property
+    def _word(self) -> str:
+        return re.split(r"\W", self.dtype.lower(), maxsplit=1)[0]
 
     @classmethod
     def string_type(cls, size: int) -> str:
@@ -111,6 +130,19 @@ class PymysqlAdapter(SQLAdapter):
         """
         with (Path(seed["root_path"]) / seed["original_file_path"]).open(encoding="utf-8-sig", newline="") as file:
             return list(csv.reader(file))
+
+    def valid_incremental_strategies(self) -> list[str]:
+        """Name the strategies that there are macros for."""
+        return ["append", "delete+insert", "microbatch"]
+
+    def timestamp_add_sql(self, add_to: str, number: int = 1, interval: str = "hour") -> str:
+        """Give the SQL of a later time."""
+        return f"{add_to} + interval {number} {interval}"
+
+    def string_add_sql(self, add_to: str, value: str, location: str = "append") -> str:
+        """Give the SQL of a longer text."""
+        first, second = (add_to, f"'{value}'") if location == "append" else (f"'{value}'", add_to)
+        return f"concat({first}, {second})"
 
     @classmethod
     def date_function(cls) -> str:

@@ -10,13 +10,18 @@
         {{ return('decimal' ~ name.replace(word, '', 1).replace('unsigned', '')) }}
     {%- elif word == 'timestamp' -%}
         {{ return(name.replace(word, 'datetime', 1)) }}
-    {%- elif word in ('date', 'datetime', 'time') -%}
+    {%- elif word in ('date', 'datetime', 'time', 'json') -%}
         {{ return(name) }}
     {%- elif 'blob' in word or 'binary' in word -%}
         {{ return('binary') }}
     {%- endif -%}
     {{ return('char') }}
 {% endmacro %}
+
+
+{% macro pymysql__cast(field, type) -%}
+    cast({{ field }} as {{ castable_type(type) }})
+{%- endmacro %}
 
 
 {% macro pymysql__safe_cast(field, type) -%}
