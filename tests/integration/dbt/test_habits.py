@@ -64,20 +64,30 @@ def test_hooks_of_models_are_run_inside_and_outside_of_the_transaction(own: DbtP
         path = next((own.folder / "dbt_project/models").rglob(f"{name}.sql"))
         hooks = {
             when: [
-                {"sql": f"insert into {DATABASE}.hooks values ('{when} {where}')", "transaction": where == "inside"}
+                {
+                    "sql": f"insert into {DATABASE}.hooks values ('{when} {where} {name}')",
+                    "transaction": where == "inside",
+                }
                 for where in ("inside", "outside")
             ]
             for when in ("pre", "post")
         }
         config = f"{{{{ config(pre_hook={hooks['pre']}, post_hook={hooks['post']}) }}}}\n"
         path.write_text(config + path.read_text())
-    own.query(f"create database {DATABASE}", f"create table {DATABASE}.hooks (name varchar(20))", database=STAGING)
+    own.query(
+        f"create database if not exists {DATABASE}",
+        f"create table {DATABASE}.hooks (name varchar(40))",
+        database=STAGING,
+    )
     succeeded, output = own.run("run")
     assert succeeded, output
-    assert (
-        own.rows("hooks")
-        == sorted((f"{when} {where}",) for when in ("pre", "post") for where in ("inside", "outside")) * 1
-    )
+    expected = [
+        (f"{when} {where} {name}",)
+        for name in ("sample", "sampling_stratum")
+        for when in ("pre", "post")
+        for where in ("inside", "outside")
+    ]
+    assert own.rows("hooks") == sorted(expected)
 
 
 @mariadb_in_soak

@@ -23,7 +23,12 @@ def _adds_nothing(cls: type) -> bool:
 def _classes() -> Iterator[type]:
     for module in spelled_modules():
         for cls in vars(module).values():
-            if inspect.isclass(cls) and cls.__module__ == module.__name__ and _has_tests(cls) and not _adds_nothing(cls):
+            if (
+                inspect.isclass(cls)
+                and cls.__module__ == module.__name__
+                and _has_tests(cls)
+                and not _adds_nothing(cls)
+            ):
                 yield cls
 
 
