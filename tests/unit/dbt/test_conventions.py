@@ -1,4 +1,4 @@
-"""What dbt-bouncer and dbt-project-evaluator ask of a project; what is not followed is in docs/decisions/dbt-conventions.md."""
+"""What dbt-project-evaluator and dbt-bouncer ask of a project; docs/decisions/dbt-conventions.md has the exceptions."""
 
 from __future__ import annotations
 
@@ -13,33 +13,38 @@ from typing import Any
 
 import pytest
 import yaml
-from dbt_bouncer.utils import get_check_registry
 
 Node = dict[str, Any]
 
 # What the package lets a project set: the tests that prove a key, and the prefixes of the models of a layer.
 KEY_TESTS = [{"unique", "not_null"}, {"unique_combination_of_columns"}, {"contract_is_enforced"}]
 PREFIXES = {"staging": ("stg_",), "core": ("fct_", "dim_"), "reporting": ("rpt_",)}
+MARTS = ("core", "reporting")
 
 # A variable, a name in quotes or one with a dot, where a table is read.
 HARD_CODED = re.compile(r"""(?<!distinct )\b(?:from|join)\s+(?:\{\{\s*var\b|[`"'\[]|[\w-]+\.)""", re.IGNORECASE)
 
 
+# What makes dbt-bouncer look at some resources alone.
+SCOPE = {"include", "exclude"}
+
+
 class Project:
-    """The graph of the project, where tests are nobody's children."""
+    """The graph of the project, in which tests are nobody's children."""
 
     def __init__(self, manifest: Node) -> None:
-        everything = [node for kind in ("nodes", "sources", "exposures") for node in manifest[kind].values()]
-        self.tests = [node for node in everything if node["resource_type"] == "test"]
-        self.nodes = {node["unique_id"]: node for node in everything if node not in self.tests}
+        self.nodes: dict[str, Node] = manifest["nodes"] | manifest["sources"] | manifest["exposures"]
+        self.tests = self.of("test")
+
+    def of(self, kinds: str) -> list[Node]:
+        return [node for node in self.nodes.values() if node["resource_type"] in kinds.split()]
 
     def parents(self, node: Node, kind: str = "") -> list[Node]:
         names = node.get("depends_on", {}).get("nodes", [])
         return [self.nodes[name] for name in names if name.startswith(kind)]
 
     def children(self, node: Node) -> list[Node]:
-        models = [each for each in self.nodes.values() if each["resource_type"] == "model"]
-        return [model for model in models if node["unique_id"] in model["depends_on"]["nodes"]]
+        return [model for model in self.of("model") if node["unique_id"] in model["depends_on"]["nodes"]]
 
     def own_tests(self, model: Node) -> list[Node]:
         return [test for test in self.tests if test.get("attached_node") == model["unique_id"]]
@@ -51,7 +56,7 @@ class Project:
         return any(key <= found for found in kinds.values() for key in KEY_TESTS)
 
     def num_chained_views(self, model: Node) -> int:
-        views = [parent for parent in self.parents(model, "model") if parent["config"]["materialized"] == "view"]
+        views = [parent for parent in self.parents(model, "model") if kind_of(parent) == "view"]
         return 1 + max(map(self.num_chained_views, views)) if views else 0
 
     def rejoins(self, model: Node) -> bool:
@@ -68,71 +73,58 @@ def folder(node: Node) -> Path:
     return Path(node["original_file_path"]).parent
 
 
+def kind_of(node: Node) -> str | None:
+    return node["config"].get("materialized")
+
+
+def is_documented(model: Node) -> bool:
+    return bool(model["columns"]) and all(each["description"] for each in [model, *model["columns"].values()])
+
+
 def name_of(node: Node) -> str:
     return ".".join(node["fqn"][-2:]) if node["resource_type"] in ("model", "source") else str(node["name"])
 
 
-# By the names of the package's models, without fct_: which resources are judged, and what is a fault, by the package's limits.
-RULES: dict[str, tuple[str, Callable[[Project, Node], object]]] = {
-    "direct_join_to_source": ("model", lambda p, m: p.parents(m, "source") and p.parents(m, "model")),
-    "duplicate_sources": (
-        "source",
-        lambda p, s: (
-            [n["relation_name"] for n in p.nodes.values() if "relation_name" in n].count(s["relation_name"]) > 1
-        ),
-    ),
-    "hard_coded_references": ("model test", lambda _, n: HARD_CODED.search(re.sub("--.*", "", n["raw_code"]))),
-    "marts_or_intermediate_dependent_on_source": (
-        "model",
-        lambda p, m: layer(m) != "staging" and p.parents(m, "source"),
-    ),
-    "model_fanout": ("model seed source", lambda p, n: sum(not p.children(m) for m in p.children(n)) >= 3),
-    "multiple_sources_joined": ("model", lambda p, m: len(p.parents(m, "source")) > 1),
-    "rejoining_of_upstream_concepts": ("model", Project.rejoins),
-    "root_models": ("model", lambda p, m: not p.parents(m)),
-    "source_fanout": ("source", lambda p, s: len(p.children(s)) > 1),
-    "staging_dependent_on_marts_or_intermediate": (
-        "model",
-        lambda p, m: layer(m) == "staging" and any(layer(n) != "staging" for n in p.parents(m, "model")),
-    ),
-    "staging_dependent_on_staging": (
-        "model",
-        lambda p, m: layer(m) == "staging" and any(layer(n) == "staging" for n in p.parents(m, "model")),
-    ),
-    "too_many_joins": ("model", lambda p, m: len(p.parents(m)) >= 7),
-    "unused_sources": ("source", lambda p, s: not p.children(s)),
-    "missing_primary_key_tests": ("model", lambda p, m: not p.is_keyed(m)),
-    "sources_without_freshness": ("source", lambda _, s: not (s["freshness"] or {}).get("warn_after", {}).get("count")),
-    "test_coverage": ("model", lambda p, m: not any(m["unique_id"] in t["depends_on"]["nodes"] for t in p.tests)),
-    "undocumented_models": ("model", lambda _, m: not m["description"]),
-    "undocumented_source_tables": ("source", lambda _, s: not s["description"]),
-    "undocumented_sources": ("source", lambda _, s: not s["source_description"]),
-    "model_directories": ("model", lambda _, m: m["name"].startswith("stg_") != ("staging" in folder(m).parts)),
-    "model_naming_conventions": ("model", lambda _, m: not m["name"].startswith(PREFIXES[layer(m)])),
-    "source_directories": ("source", lambda _, s: s["source_name"] not in folder(s).parts),
-    "test_directories": (
-        "model",
-        lambda p, m: any(folder(t) != folder(m) for t in p.own_tests(m)),
-    ),
-    "chained_views_dependencies": ("model", lambda p, m: p.num_chained_views(m) > 5),
-    "exposure_parents_materializations": (
-        "exposure",
-        lambda p, e: any(n["config"].get("materialized") in (None, "view") for n in p.parents(e)),
-    ),
-    "exposures_dependent_on_private_models": (
-        "exposure",
-        lambda p, e: any(n.get("access") != "public" for n in p.parents(e)),
-    ),
-    "public_models_without_contract": (
-        "model",
-        lambda _, m: m["access"] == "public" and not m["contract"]["enforced"],
-    ),
-    "undocumented_public_models": (
-        "model",
-        lambda _, m: (
-            m["access"] == "public" and not all(c["description"] for c in [m, *m["columns"].values()] if m["columns"])
-        ),
-    ),
+def reads(project: Project, model: Node, *layers: str) -> bool:
+    return any(layer(parent) in layers for parent in project.parents(model, "model"))
+
+
+# For kinds of resources: what is a fault of one, by the package's limits, under the names of its models without fct_.
+RULES: dict[str, dict[str, Callable[[Project, Node], object]]] = {
+    "model": {
+        "direct_join_to_source": lambda p, m: p.parents(m, "source") and p.parents(m, "model"),
+        "marts_or_intermediate_dependent_on_source": lambda p, m: layer(m) != "staging" and p.parents(m, "source"),
+        "multiple_sources_joined": lambda p, m: len(p.parents(m, "source")) > 1,
+        "rejoining_of_upstream_concepts": Project.rejoins,
+        "root_models": lambda p, m: not p.parents(m),
+        "staging_dependent_on_marts_or_intermediate": lambda p, m: layer(m) == "staging" and reads(p, m, *MARTS),
+        "staging_dependent_on_staging": lambda p, m: layer(m) == "staging" and reads(p, m, "staging"),
+        "too_many_joins": lambda p, m: len(p.parents(m)) >= 7,
+        "missing_primary_key_tests": lambda p, m: not p.is_keyed(m),
+        "test_coverage": lambda p, m: not any(m["unique_id"] in test["depends_on"]["nodes"] for test in p.tests),
+        "undocumented_models": lambda _, m: not m["description"],
+        "model_directories": lambda _, m: m["name"].startswith("stg_") != ("staging" in folder(m).parts),
+        "model_naming_conventions": lambda _, m: not m["name"].startswith(PREFIXES[layer(m)]),
+        "test_directories": lambda p, m: any(folder(test) != folder(m) for test in p.own_tests(m)),
+        "chained_views_dependencies": lambda p, m: p.num_chained_views(m) > 5,
+        "public_models_without_contract": lambda _, m: m["access"] == "public" and not m["contract"]["enforced"],
+        "undocumented_public_models": lambda _, m: m["access"] == "public" and not is_documented(m),
+    },
+    "model seed source": {"model_fanout": lambda p, n: sum(not p.children(m) for m in p.children(n)) >= 3},
+    "model test": {"hard_coded_references": lambda _, n: HARD_CODED.search(re.sub("--.*", "", n["raw_code"]))},
+    "source": {
+        "duplicate_sources": lambda p, s: [n["relation_name"] for n in p.of("source")].count(s["relation_name"]) > 1,
+        "source_fanout": lambda p, s: len(p.children(s)) > 1,
+        "unused_sources": lambda p, s: not p.children(s),
+        "sources_without_freshness": lambda _, s: not (s["freshness"] or {}).get("warn_after", {}).get("count"),
+        "undocumented_source_tables": lambda _, s: not s["description"],
+        "undocumented_sources": lambda _, s: not s["source_description"],
+        "source_directories": lambda _, s: s["source_name"] not in folder(s).parts,
+    },
+    "exposure": {
+        "exposure_parents_materializations": lambda p, e: {None, "view"} & {kind_of(n) for n in p.parents(e)},
+        "exposures_dependent_on_private_models": lambda p, e: {n.get("access") for n in p.parents(e)} - {"public"},
+    },
 }
 
 
@@ -144,18 +136,23 @@ def reasons(root: Path) -> dict[str, list[str]]:
     return {rule: re.findall("`(.+?)`", where) for rules, where in rows for rule in re.findall("`(.+?)`", rules)}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_what_a_rule_finds_has_its_reason(manifest: Node, reasons: dict[str, list[str]], rule: str) -> None:
+@pytest.mark.parametrize(("kinds", "rule"), [(kinds, rule) for kinds in RULES for rule in RULES[kinds]])
+def test_what_a_rule_finds_has_its_reason(manifest: Node, reasons: dict[str, list[str]], kinds: str, rule: str) -> None:
     project = Project(manifest)
-    kinds, is_fault = RULES[rule]
-    judged = [node for node in [*project.nodes.values(), *project.tests] if node["resource_type"] in kinds.split()]
+    judged = project.of(kinds)
     names = [name_of(node) for node in judged]
-    expected = {name for glob in reasons.get(rule, []) for name in fnmatch.filter(names, glob) or [glob]}
-    assert {name_of(node) for node in judged if is_fault(project, node)} == expected
+    excused = {name for glob in reasons.get(rule, []) for name in fnmatch.filter(names, glob) or [glob]}
+    assert {name_of(node) for node in judged if RULES[kinds][rule](project, node)} == excused
 
 
 def test_every_reason_is_for_a_rule(reasons: dict[str, list[str]]) -> None:
-    assert {rule for rule in reasons if not rule.startswith("check_")} <= RULES.keys()
+    rules = {rule for kinds in RULES.values() for rule in kinds}
+    assert {rule for rule in reasons if not rule.startswith("check_")} <= rules
+
+
+def checks_of(root: Path) -> list[Node]:
+    checks: list[Node] = yaml.safe_load((root / "dbt-bouncer.yml").read_text())["manifest_checks"]
+    return checks
 
 
 def bounce(manifest: Node, folder: Path, checks: list[Node]) -> set[str]:
@@ -171,9 +168,7 @@ def bounce(manifest: Node, folder: Path, checks: list[Node]) -> set[str]:
 
 @pytest.mark.soak
 def test_the_project_is_let_in_by_dbt_bouncer(manifest: Node, root: Path, tmp_path: Path) -> None:
-    assert (
-        bounce(manifest, tmp_path, yaml.safe_load((root / "dbt-bouncer.yml").read_text())["manifest_checks"]) == set()
-    )
+    assert bounce(manifest, tmp_path, checks_of(root)) == set()
 
 
 @pytest.mark.soak
@@ -181,15 +176,18 @@ def test_what_dbt_bouncer_is_not_asked_has_its_reason(
     manifest: Node, reasons: dict[str, list[str]], root: Path, tmp_path: Path
 ) -> None:
     """Its standard is each check of a manifest that needs no setting, everywhere."""
+    from dbt_bouncer.utils import get_check_registry
+
     standard = {
         name
         for name, check in get_check_registry().items()
-        if ".manifest." in check.__module__ and name.startswith("check_")
+        if name.startswith("check_")
+        and ".manifest." in check.__module__
         and all(key == "name" or not field.is_required() for key, field in check.model_fields.items())
-    }  # fmt: skip
-    asked = yaml.safe_load((root / "dbt-bouncer.yml").read_text())["manifest_checks"]
-    everywhere = {check["name"] for check in asked if not check.keys() & {"include", "exclude"}}
+    }
+    asked = checks_of(root)
+    everywhere = {check["name"] for check in asked if not check.keys() & SCOPE}
     excused = {rule for rule in reasons if rule.startswith("check_")}
     assert standard - everywhere == excused
-    settings = {"check_model_has_tests_by_type": {"min_number_of_schema_tests": 1}}
-    assert bounce(manifest, tmp_path, [{"name": name, **settings.get(name, {})} for name in sorted(excused)]) == excused
+    unscoped = {check["name"]: {key: check[key] for key in check.keys() - SCOPE} for check in asked}
+    assert bounce(manifest, tmp_path, [unscoped.get(name, {"name": name}) for name in sorted(excused)]) == excused
