@@ -73,7 +73,7 @@ def folder(node: Node) -> Path:
     return Path(node["original_file_path"]).parent
 
 
-def kind_of(node: Node) -> str | None:
+def kind_of(node: Node) -> Any:
     return node["config"].get("materialized")
 
 
@@ -159,7 +159,7 @@ def bounce(manifest: Node, folder: Path, checks: list[Node]) -> set[str]:
     """The checks of dbt-bouncer that fail."""
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "dbt-bouncer.yml").write_text(yaml.safe_dump({"dbt_artifacts_dir": ".", "manifest_checks": checks}))
-    command = [Path(sys.executable).with_name("dbt-bouncer"), "run", "--output-file", "found.json"]
+    command = [str(Path(sys.executable).with_name("dbt-bouncer")), "run", "--output-file", "found.json"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stdout
     found = json.loads((folder / "found.json").read_text())
