@@ -6,12 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.erd import draw, read_manifest
-
-# dbt 1.7 ignores these without a word; 1.8 and later know them.
-IGNORED_KEYS = {"data_tests", "unit_tests"}
 
 Node = dict[str, Any]
 
@@ -51,7 +46,9 @@ def test_every_macro_and_each_of_its_arguments_is_described(manifest: Node) -> N
     for macro in manifest["macros"].values():
         if macro["package_name"] == "deepcvr":
             assert macro["description"], macro["name"]
-            assert all(argument["description"] and argument["type"] for argument in macro["arguments"]), macro["name"]
+            assert all(argument["description"] and argument["type"] for argument in macro["arguments"]) or (
+                macro["name"].startswith(("test_", "materialization_"))  # dbt compares these with another definition
+            ), macro["name"]
 
 
 def test_every_core_table_has_a_contract_with_keys_and_a_test_of_it(manifest: Node) -> None:
@@ -97,24 +94,12 @@ def test_singular_tests_are_named_after_the_fact_they_assert(manifest: Node) -> 
             assert "validation_errors as (" in test["raw_code"]
 
 
-def test_no_test_hides_under_a_key_that_dbt_ignores(root: Path) -> None:
-    for path in (root / "dbt_project").rglob("*.yml"):
-        assert not IGNORED_KEYS & set(keys_in(yaml.safe_load(path.read_text()))), path
-
-
-def keys_in(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [*value, *(key for child in value.values() for key in keys_in(child))]
-    if isinstance(value, list):
-        return [key for child in value for key in keys_in(child)]
-    return []
-
-
 def test_every_source_is_judged_for_freshness_without_reading_long_tables(manifest: Node) -> None:
     for source in manifest["sources"].values():
         assert source["freshness"]["warn_after"]["count"]
         has_time = source["name"] in ("asset", "load_partition", "feature_load")
-        assert source["loaded_at_field"].startswith("load_partition.") != has_time, source["name"]
+        assert (source["loaded_at_field"] in ("landed_at", "loaded_at")) == has_time, source["name"]
+        assert has_time or source["loaded_at_query"].endswith(".load_partition"), source["name"]
 
 
 def test_sources_are_read_by_their_staging_model_alone(manifest: Node) -> None:
@@ -129,14 +114,6 @@ def test_the_seed_describes_the_fields_of_both_sides(root: Path) -> None:
         fields = list(csv.DictReader(file))
     assert sum(field["side"] == "common" for field in fields) == 13
     assert sum(field["side"] == "sample" for field in fields) == 10
-    # load_missing_seeds splits the lines at their commas.
-    assert '"' not in (root / "dbt_project/seeds/feature_field.csv").read_text()
-
-
-def test_the_seed_can_be_loaded_by_dbt_run(manifest: Node, root: Path) -> None:
-    for seed in of_type(manifest, "seed"):
-        rows = manifest["nodes"][f"analysis.deepcvr.{seed['name']}_rows"]["raw_code"]
-        assert rows.strip() == (root / seed["original_file_path"]).read_text().strip()
 
 
 def test_the_drawing_of_the_tables_is_that_of_their_contracts(manifest: Node, root: Path) -> None:
