@@ -10,8 +10,8 @@ ifdef MODE
 export DEEPCVR_MODE := $(MODE)
 endif
 
-# dbt 1.7 does not know NO_COLOR (no-color.org), and colours its lines in a log too.
-ifneq ($(NO_COLOR)$(if $(MAKE_TERMOUT),,log),)
+# dbt colours its lines in a log too.
+ifeq ($(MAKE_TERMOUT),)
 export DBT_USE_COLORS := false
 endif
 

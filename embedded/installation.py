@@ -34,6 +34,12 @@ _PYTHON = os.path.realpath(sys.executable)
 _MARKER = "made-by-make-setup"
 _STAMP = "requirements-stamp"
 _WITHOUT_DEPENDENCIES = "requirements-dbt.txt"
+# In the place of dbt-core's own, which finds the profile from the project's root alone.
+_DBT = """\
+#!/bin/sh
+exec "$(dirname -- "$0")/python" -P -c \
+    'import sys; from pipeline.run_dbt import main; sys.exit(main(is_plain=True))' "$@"
+"""
 _ROOM_FOR_PACKAGES = 3_000_000_000
 _ROOM_FOR_PROGRAMS = 1_000_000_000
 _ROOM_FOR_CLIENT = 500_000_000
@@ -63,6 +69,7 @@ def install(root: Path | None = None, *, for_checks: bool = False) -> None:
             if not os.environ.get("MYSQL_HOST"):
                 _install_mysql(embedded_dir)
             install_packages(root / ".venv", requirements, lock_descriptor=descriptor)
+            (root / ".venv" / "bin" / "dbt").write_text(_DBT, encoding="utf-8")
             _compile_explode(root)
             if for_checks:
                 for kind in programs.NAMES:

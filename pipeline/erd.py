@@ -21,7 +21,6 @@ from xml.etree import ElementTree as ET
 from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import UsageError
 
-_FOREIGN_KEY = re.compile(r"(\w+) \((\w+)\)")
 _REF = re.compile(r"ref\('(\w+)'\)")
 _GRAIN = re.compile(r"One (row per [^,:.]+)")
 _CHARACTER_SET = re.compile(r" character set (\w+) collate \w+")
@@ -72,17 +71,20 @@ def read_manifest(manifest: Mapping[str, Any]) -> tuple[list[Table], list[Relati
     """Read the tables with an enforced contract and what relates them.
 
     Args:
-        manifest: dbt's `manifest.json`, of version 11 (dbt 1.7).
+        manifest: dbt's `manifest.json`, of version 12.
 
     Returns:
         The tables, in the order of the manifest, and their relationships: foreign keys, and the tests
         `relationship_to_many` for what no foreign key can hold.
-
-    Raises:
-        UsageError: a foreign key is not declared as `model (column)`.
     """
     nodes = manifest["nodes"].values()
-    models = [node for node in nodes if node["resource_type"] == "model" and node["contract"]["enforced"]]
+    models = [
+        node
+        for node in nodes
+        if node["resource_type"] == "model"
+        and node["contract"]["enforced"]
+        and node["config"]["materialized"] == "table"
+    ]
     tables = [_table(model) for model in models]
     relationships = [
         Relationship(model["name"], column, *_parent(constraint), enforced=True)
@@ -122,10 +124,8 @@ def _constraints(model: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]
 
 
 def _parent(constraint: Mapping[str, Any]) -> tuple[str, str]:
-    parent = _FOREIGN_KEY.fullmatch(constraint["expression"])
-    if not parent:
-        raise UsageError(f"a foreign key says {constraint['expression']!r}, expected `model (column)`")
-    return parent[1], parent[2]
+    (parent,) = _REF.findall(constraint["to"])
+    return parent, constraint["to_columns"][0]
 
 
 def draw(tables: Sequence[Table], relationships: Sequence[Relationship]) -> str:

@@ -47,18 +47,17 @@
 {% endmacro %}
 
 
-{#- A model that is compiled names its parents' relations in the place of the refs. -#}
+{#- A model that is compiled names a relation in the place of the ref, with --defer one elsewhere: ours is meant. -#}
 {% macro parse_foreign_key(node, constraint) %}
-    {%- set parents = [] -%}
+    {%- set parents, to = [], (constraint.to or '') -%}
     {%- for parent in graph.nodes.values() if parent.unique_id in node.depends_on.nodes -%}
-        {%- set relation = api.Relation.create(schema=parent.schema, identifier=parent.alias) -%}
-        {%- if constraint.to in (relation | string, "ref('" ~ parent.name ~ "')", 'ref("' ~ parent.name ~ '")') -%}
-            {%- do parents.append(relation) -%}
+        {%- if to.endswith(".`" ~ parent.alias ~ "`") or to in ("ref('" ~ parent.name ~ "')", 'ref("' ~ parent.name ~ '")') -%}
+            {%- do parents.append(api.Relation.create(schema=parent.schema, identifier=parent.alias)) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if not parents or constraint.columns | length != 1 or constraint.to_columns | length != 1 -%}
         {{ exceptions.raise_compiler_error(
-            node.name ~ ": a foreign_key constraint has one column, `to: ref('model')` of this data set and one of `to_columns`"
+            node.name ~ ": a foreign_key constraint has one column, `to: ref('model')` and one of `to_columns`"
         ) }}
     {%- endif -%}
     {{ return({'column': constraint.columns[0], 'parent': parents[0], 'parent_column': constraint.to_columns[0]}) }}

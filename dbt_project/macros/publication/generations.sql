@@ -123,27 +123,3 @@
 {% macro release_name(relation) %}
     {%- do run_query("select release_lock('" ~ lock_name(relation) ~ "')") -%}
 {% endmacro %}
-
-
-{#-
-    A change of the schema, one at a time: MySQL also updates every view that depends on the table or view, and two threads
-    at it end in a deadlock.
--#}
-{% macro run_ddl(sql, name='ddl') %}
-    {%- set lock = lock_name(schema_itself()) -%}
-    {%- do run_query("select get_lock('" ~ lock ~ "', 86400)") -%}
-    {%- call statement(name, auto_begin=False) -%}{{ sql }}{%- endcall -%}
-    {%- do run_query("select release_lock('" ~ lock ~ "')") -%}
-{% endmacro %}
-
-
-{#- What stands for all changes of the schema. -#}
-{% macro schema_itself() %}
-    {{ return(api.Relation.create(schema=target.schema, identifier='')) }}
-{% endmacro %}
-
-
-{#- A lock's name has at most 64 characters. -#}
-{% macro lock_name(relation) %}
-    {{ return('dbt:' ~ local_md5(relation.schema ~ '.' ~ relation.identifier)) }}
-{% endmacro %}

@@ -459,5 +459,5 @@ def test_a_server_that_is_not_up_is_named(project: DbtProject) -> None:
         socket.unlink()
         succeeded, output = project.run("run")
         socket.symlink_to(target)
-        assert ".embedded/mysql.sock" in output
+        assert "the embedded MySQL server is not running: run make up" in output
     assert not succeeded

@@ -44,7 +44,7 @@ def test_a_server_that_is_killed_during_a_run_is_named_and_the_next_run_builds_e
     output, _ = process.communicate(timeout=120)
     fragile.start()
 
-    assert process.returncode == 1, output
+    assert process.returncode in (1, 2), output  # 2 where a hook at the end meets no server
     assert "Lost connection to MySQL server" in output or "Can't connect to MySQL server" in output
     assert "Traceback" not in output
     project.succeed("run")

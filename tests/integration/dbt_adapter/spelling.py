@@ -20,6 +20,8 @@ _TYPES = {
     "smallint": "signed", "integer": "signed", "bigint": "signed", "real": "double", "double precision": "double",
     "numeric": "decimal(28, 6)", "{{ dbt.type_int() }}": "signed",
 }  # fmt: skip
+
+
 def _sha2(text: str) -> str:
     return hashlib.sha256(text.replace("EMPTY", "").encode()).hexdigest()
 
@@ -43,10 +45,13 @@ _WORDS: Sequence[tuple[str, str]] = (
     (r"'09/(\d\d)/2023'", r"'2023-09-\1'"),
     # Names.
     (r"\{(?:project\.)?database\}\.|\{\{ ?target\.database ?\}\}\.", ""),
-    (r'''^( +\()("\w+"(?:,"\w+")+)\)$''', lambda found: found[1] + found[2].replace('"', "") + ")"),
+    (r"""^( +\()("\w+"(?:,"\w+")+)\)$""", lambda found: found[1] + found[2].replace('"', "") + ")"),
     (r"""'"\{\}"'\.format""", '"{}".format'),
     (r"vacuum ", "analyze table "),
-    (r"\bschema text\b|(?<=\()schema(?=\))|(?<=\(db, )schema(?=\))", lambda found: found[0].replace("schema", "`schema`")),
+    (
+        r"\bschema text\b|(?<=\()schema(?=\))|(?<=\(db, )schema(?=\))",
+        lambda found: found[0].replace("schema", "`schema`"),
+    ),
     (r"(drop schema if exists .*) cascade", r"\1"),
     # What the profile says.
     (r'\["target_dbname"\] == "dbt"', '["target_dbname"] == ""'),
@@ -71,7 +76,9 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if not fullname.startswith(f"{adapter.__name__}."):
             return None
         spec = PathFinder.find_spec(fullname, path, target)

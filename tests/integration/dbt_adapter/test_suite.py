@@ -20,7 +20,6 @@ LEFT_OUT: Mapping[str, str] = {
     r"functions\..*": "dbt's user-defined functions, which dbt-mysql has no macros for",
     r"python_model\..*|sample_mode.*Python.*": "models in Python",
     r"materialized_view\..*|catalog\.relation_types.*": "materialized views, which the servers do not have",
-    r"catalog_integrations\..*": "tables of other engines",
     r".*Array.*": "arrays, which the servers do not have",
     r".*MergeExcludeColumns": "`merge`, which the servers do not have",
     r".*(SameAliasDifferentDatabases|BaseCaching\w+|NoPopulateCache)": "a database beside the schema",
@@ -49,7 +48,12 @@ def _adds_nothing(cls: type) -> bool:
 def _all_classes() -> Iterator[type]:
     for module in spelled_modules():
         for cls in vars(module).values():
-            if inspect.isclass(cls) and cls.__module__ == module.__name__ and _has_tests(cls) and not _adds_nothing(cls):
+            if (
+                inspect.isclass(cls)
+                and cls.__module__ == module.__name__
+                and _has_tests(cls)
+                and not _adds_nothing(cls)
+            ):
                 yield cls
 
 

@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-
 from pipeline.erd import draw, read_manifest
 
-# dbt 1.7 ignores these without a word; 1.8 and later know them.
-IGNORED_KEYS = {"data_tests", "unit_tests"}
-
 Node = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def manifest(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """The project as dbt understands it."""
-    target = tmp_path_factory.mktemp("dbt")
-    dbt = Path(sys.executable).with_name("dbt")
-    parsed = subprocess.run(
-        [dbt, "--warn-error", "parse", "--target-path", target, "--log-path", target],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert parsed.returncode == 0, parsed.stdout
-    found: Node = json.loads((target / "manifest.json").read_text())
-    return found
 
 
 def of_type(manifest: Node, *types: str) -> list[Node]:
@@ -50,16 +24,10 @@ def test_every_model_and_source_states_its_grain(manifest: Node) -> None:
         assert node["description"].startswith("One row per "), node["unique_id"]
 
 
-def test_every_column_is_described(manifest: Node) -> None:
-    for node in [*of_type(manifest, "model", "seed"), *manifest["sources"].values()]:
-        assert node["columns"], node["unique_id"]
-        for column in node["columns"].values():
-            assert column["description"], f"{node['unique_id']}.{column['name']}"
-
-
-def test_every_column_description_is_written_once(manifest: Node) -> None:
+def test_every_column_is_described_and_its_description_is_written_once(manifest: Node) -> None:
     blocks = {doc["block_contents"] for doc in manifest["docs"].values()}
     for node in [*of_type(manifest, "model", "seed"), *manifest["sources"].values()]:
+        assert node["columns"], node["unique_id"]
         for column in node["columns"].values():
             assert column["description"] in blocks, f"{node['unique_id']}.{column['name']}"
 
@@ -78,7 +46,9 @@ def test_every_macro_and_each_of_its_arguments_is_described(manifest: Node) -> N
     for macro in manifest["macros"].values():
         if macro["package_name"] == "deepcvr":
             assert macro["description"], macro["name"]
-            assert all(argument["description"] and argument["type"] for argument in macro["arguments"]), macro["name"]
+            assert all(argument["description"] and argument["type"] for argument in macro["arguments"]) or (
+                macro["name"].startswith(("test_", "materialization_"))  # dbt compares these with another definition
+            ), macro["name"]
 
 
 def test_every_core_table_has_a_contract_with_keys_and_a_test_of_it(manifest: Node) -> None:
@@ -124,24 +94,12 @@ def test_singular_tests_are_named_after_the_fact_they_assert(manifest: Node) -> 
             assert "validation_errors as (" in test["raw_code"]
 
 
-def test_no_test_hides_under_a_key_that_dbt_ignores(root: Path) -> None:
-    for path in (root / "dbt_project").rglob("*.yml"):
-        assert not IGNORED_KEYS & set(keys_in(yaml.safe_load(path.read_text()))), path
-
-
-def keys_in(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [*value, *(key for child in value.values() for key in keys_in(child))]
-    if isinstance(value, list):
-        return [key for child in value for key in keys_in(child)]
-    return []
-
-
 def test_every_source_is_judged_for_freshness_without_reading_long_tables(manifest: Node) -> None:
     for source in manifest["sources"].values():
         assert source["freshness"]["warn_after"]["count"]
         has_time = source["name"] in ("asset", "load_partition", "feature_load")
-        assert source["loaded_at_field"].startswith("load_partition.") != has_time, source["name"]
+        assert (source["loaded_at_field"] in ("landed_at", "loaded_at")) == has_time, source["name"]
+        assert has_time or source["loaded_at_query"].endswith(".load_partition"), source["name"]
 
 
 def test_sources_are_read_by_their_staging_model_alone(manifest: Node) -> None:
@@ -151,24 +109,11 @@ def test_sources_are_read_by_their_staging_model_alone(manifest: Node) -> None:
         assert sources == ([own] if node["name"].startswith("stg_") else []), node["unique_id"]
 
 
-def test_no_relation_is_written_by_hand(manifest: Node) -> None:
-    for node in of_type(manifest, "model", "test"):
-        assert "deepcvr_" not in node["raw_code"], node["unique_id"]
-
-
 def test_the_seed_describes_the_fields_of_both_sides(root: Path) -> None:
     with (root / "dbt_project/seeds/feature_field.csv").open() as file:
         fields = list(csv.DictReader(file))
     assert sum(field["side"] == "common" for field in fields) == 13
     assert sum(field["side"] == "sample" for field in fields) == 10
-    # load_missing_seeds splits the lines at their commas.
-    assert '"' not in (root / "dbt_project/seeds/feature_field.csv").read_text()
-
-
-def test_the_seed_can_be_loaded_by_dbt_run(manifest: Node, root: Path) -> None:
-    for seed in of_type(manifest, "seed"):
-        rows = manifest["nodes"][f"analysis.deepcvr.{seed['name']}_rows"]["raw_code"]
-        assert rows.strip() == (root / seed["original_file_path"]).read_text().strip()
 
 
 def test_the_drawing_of_the_tables_is_that_of_their_contracts(manifest: Node, root: Path) -> None:

@@ -118,6 +118,7 @@ def test_nothing_is_unpacked_where_the_machine_has_all(
     monkeypatch.setattr(programs, "find_java", lambda _: tmp_path)
     (tmp_path / "spark_jobs" / "__pycache__").mkdir(parents=True)
     (tmp_path / "spark_jobs" / "__pycache__" / "explode.nbi").touch()
+    (tmp_path / "requirements-dbt.txt").touch()
     install(tmp_path)
     capsys.readouterr()
     install(tmp_path)

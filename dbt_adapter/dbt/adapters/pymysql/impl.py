@@ -104,6 +104,11 @@ class PymysqlAdapter(SQLAdapter):
     }
     check_schema_exists = BaseAdapter.check_schema_exists
 
+    @available.parse_none
+    def get_relation(self, database: str | None, schema: str, identifier: str) -> BaseRelation | None:  # noqa: ARG002
+        """Find a table or a view, whatever a macro makes of the database that there is not."""
+        return super().get_relation(None, schema, identifier)  # type: ignore[arg-type]
+
     @available.parse(lambda *_: (True, None))
     def hold_lock(self, name: str, seconds: int) -> tuple[bool, int | None]:
         """Hold a lock of the server until this command of dbt has ended.

@@ -6,8 +6,6 @@
 
 
 {% materialization snapshot, adapter='pymysql' %}
-    {#- It asks for the model's database, which dbt leaves out where there is none. -#}
-    {%- do model.update({'database': none}) -%}
     {{ return(context['materialization_snapshot_default']()) }}
 {% endmaterialization %}
 

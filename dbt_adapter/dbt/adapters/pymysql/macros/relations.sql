@@ -15,7 +15,7 @@
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
     {%- if existing and not existing.is_view -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
-    {%- call statement('main') -%}{{ get_create_view_as_sql(target_relation, sql) }}{%- endcall -%}
+    {%- do run_ddl(get_create_view_as_sql(target_relation, sql), name='main') -%}
     {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing)) -%}
     {%- do persist_docs(target_relation, model) -%}
 
@@ -40,13 +40,6 @@
 {%- endmacro %}
 
 
-{#- dbt does not always know the kind of what it replaces, which dbt-mysql names. -#}
-{% macro pymysql__rename_relation(from_relation, to_relation) -%}
-    {%- call statement('drop_relation') -%}drop {{ to_relation.type or 'table' }} if exists {{ to_relation }}{%- endcall -%}
-    {%- call statement('rename_relation') -%}rename table {{ from_relation }} to {{ to_relation }}{%- endcall -%}
-{% endmacro %}
-
-
 {#- Temporary tables too. With --empty a relation is written as a query, and its own name is asked for. -#}
 {% macro pymysql__get_columns_in_relation(relation) -%}
     {%- set columns = [] -%}
@@ -61,4 +54,10 @@
     {%- call statement('alter_column_type') -%}
         alter table {{ relation.render() }} modify column {{ adapter.quote(column_name) }} {{ new_column_type }}
     {%- endcall -%}
+{% endmacro %}
+
+
+{#- dbt's own takes the database of the model, which there is not. -#}
+{% macro pymysql__get_or_create_relation(database, schema, identifier, type) %}
+    {{ return(default__get_or_create_relation(none, schema, identifier, type)) }}
 {% endmacro %}
