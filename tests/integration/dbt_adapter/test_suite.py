@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from dbt.tests import adapter
 
-from pipeline.settings import MysqlSettings
 from tests.integration.dbt_adapter.spelling import spelled_modules
 
 pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:Class-scoped fixture")]
@@ -59,17 +58,6 @@ def _all_classes() -> Iterator[type]:
 
 def _path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__name__}".removeprefix(f"{adapter.__name__}.")
-
-
-class _DocsGenerate:
-    """The catalog has the server's own words for types, and no owners."""
-
-    expected: Any
-
-    @pytest.fixture(scope="class")
-    def expected_catalog(self, project: Any, mysql: MysqlSettings) -> Any:
-        width = "" if mysql.host is None else "(11)"
-        return type(self).expected(project, width)
 
 
 class _PersistDocs:
