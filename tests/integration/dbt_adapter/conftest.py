@@ -42,7 +42,8 @@ def _one_statement_at_a_time() -> Iterator[None]:
     """The server takes no more."""
 
     def run_each(project: TestProjInfo, sql: str, fetch: str | None = None) -> Any:
-        *others, last = [each for each in re.split(r";\s*$", sql, flags=re.MULTILINE) if each.strip()] or [""]
+        statements = re.split(r";\s*$", sql.replace(" ilike ", " like "), flags=re.MULTILINE)
+        *others, last = [each for each in statements if each.strip()] or [""]
         for each in others:
             run_sql_with_adapter(project.adapter, each)
         return run_sql_with_adapter(project.adapter, last, fetch=fetch)

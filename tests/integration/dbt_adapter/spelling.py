@@ -34,7 +34,17 @@ _WORDS: Sequence[tuple[str, str]] = (
     (rf"{_TERM}(?: \|\| {_TERM})+", lambda found: f"concat({found[0].replace(' || ', ', ')})"),
     (r"md5\((.*)\) as", r"sha2(\1, 256) as"),
     (r"interval '(\d+) (\w+)'", r"interval \1 \2"),
-    (r"TIMESTAMP WITHOUT TIME ZONE", "datetime"),
+    (
+        r"TIMESTAMP WITHOUT TIME ZONE|\bTIMESTAMP(?=,?$)|timestamp with(out)? time zone|(?<=timestamp_col: )timestamp",
+        "datetime",
+    ),
+    (
+        r"now\(\) as|(\(current_timestamp at time zone 'utc'\)|current_timestamp)::TIMESTAMP as",
+        "current_timestamp() as",
+    ),
+    (r"as current_timestamp,", "as `current_timestamp`,"),
+    (r"--(?=,)", "-- "),
+    (r'"varchar"\)', '"varchar(9)")'),
     (r"as varchar\((\d+)\)\)", r"as char(\1))"),
     (r"(?<=cast\()(null as) integer", r"\1 signed"),
     (r"(\d\d:\d\d:\d\d)-0(?!\d)", r"\1"),
@@ -53,7 +63,9 @@ _WORDS: Sequence[tuple[str, str]] = (
         lambda found: found[0].replace("schema", "`schema`"),
     ),
     (r"(drop schema if exists .*) cascade", r"\1"),
+    (r"project\.test_dir", "Path(__file__).parent"),
     # What the profile says.
+    (r"== project\.database", "== str(project.database)"),
     (r'\["target_dbname"\] == "dbt"', '["target_dbname"] == ""'),
     (r'\["target_host"\] == host', '["target_host"] == (host or "")'),
     (r'\["target_type"\] == "postgres"', '["target_type"] == "pymysql"'),
@@ -61,12 +73,14 @@ _WORDS: Sequence[tuple[str, str]] = (
     # What the catalog holds. The width of an integer is MariaDB's alone.
     (r"role=profile_user", "role=None"),
     (r'_type="(integer|bigint)"', lambda found: f'_type=AnyStringWith("{found[1].removesuffix("eger")}")'),
-    (r"^from dbt.tests.util import (?=run_dbt, rm_file, get_artifact, check)", "from dbt.tests.util import AnyStringWith, "),
-    (r'(?<=time_type=)"timestamp without time zone"', '"datetime"'),
+    (
+        r"^from dbt.tests.util import (?=run_dbt, rm_file, get_artifact, check)",
+        "from dbt.tests.util import AnyStringWith, ",
+    ),
     (r'(?<=view_type=)"VIEW"', '"view"'),
     (r'(?<=table_type=)"BASE TABLE"', '"table"'),
     # What the server says.
-    (r"syntax error at or near .limit.", "You have an error in your SQL syntax"),
+    (r"syntax error at or near .limit.", "1064: "),
     (r"syntax error(?=. in seed_result)", "error in your sql syntax"),
     (r'"does not exist"$|"unrecognized privilege"$', '"Database Error in model my_invalid_model"'),
     # No view goes with the table that it reads.

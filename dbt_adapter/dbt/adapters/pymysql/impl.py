@@ -46,7 +46,7 @@ _LONGEST_VARCHAR = 16_383  # of utf8mb4
 class PymysqlColumn(Column):
     """A column, whose type is the server's own word for it."""
 
-    TYPE_LABELS: ClassVar[dict[str, str]] = {"STRING": "text"}
+    TYPE_LABELS: ClassVar[dict[str, str]] = {"STRING": "text", "TIMESTAMP": "datetime"}
 
     @property
     def quoted(self) -> str:
