@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -26,7 +26,7 @@ def _sha2(text: str) -> str:
     return hashlib.sha256(text.replace("EMPTY", "").encode()).hexdigest()
 
 
-_WORDS: Sequence[tuple[str, str]] = (
+_WORDS: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (
     # Casts, texts and times.
     *((rf"({_TERM})::{re.escape(type_)}(?![\w(])", rf"cast(\1 as {name})") for type_, name in _TYPES.items()),
     (r"('\{.*\}')::json", r"json_extract(\1, '$')"),

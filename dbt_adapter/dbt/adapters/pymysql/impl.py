@@ -107,7 +107,7 @@ class PymysqlAdapter(SQLAdapter):
     @available.parse_none
     def get_relation(self, database: str | None, schema: str, identifier: str) -> BaseRelation | None:  # noqa: ARG002
         """Find a table or a view, whatever a macro makes of the database that there is not."""
-        return super().get_relation(None, schema, identifier)  # type: ignore[arg-type]
+        return super().get_relation(None, schema, identifier)  # type: ignore[no-any-return]
 
     @available.parse(lambda *_: (True, None))
     def hold_lock(self, name: str, seconds: int) -> tuple[bool, int | None]:
@@ -144,10 +144,10 @@ class PymysqlAdapter(SQLAdapter):
             return list(csv.reader(file))
 
     @available.parse_list
-    def get_columns_in_relation(self, relation: BaseRelation) -> list[Column]:
+    def get_columns_in_relation(self, relation: BaseRelation) -> list[PymysqlColumn]:
         """Give the columns of a table or a view, and none of what is not there."""
         try:
-            return list(super().get_columns_in_relation(relation))
+            return list(super().get_columns_in_relation(relation))  # type: ignore[no-untyped-call]
         except DbtDatabaseError as error:
             if str(error.msg).startswith(f"{ER.NO_SUCH_TABLE}:"):
                 return []
