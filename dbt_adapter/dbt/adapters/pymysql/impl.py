@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbt.adapters.base import BaseAdapter, BaseRelation, Column, available
 from dbt.adapters.base.impl import ConstraintSupport
+from dbt.adapters.base.relation import EventTimeFilter
 from dbt.adapters.contracts.relation import Policy
 from dbt.adapters.sql import SQLAdapter
 from dbt_common.contracts.constraints import ConstraintType
@@ -36,6 +38,14 @@ class PymysqlRelation(BaseRelation):
     quote_policy: Policy = field(default_factory=_SchemaAndName)
     include_policy: Policy = field(default_factory=_SchemaAndName)
     quote_character: str = "`"
+
+    def _render_event_time_filtered(self, event_time_filter: EventTimeFilter) -> str:
+        """Give bounds in UTC, which is the session's time: not every server takes an offset."""
+        start, end = (
+            time and time.astimezone(UTC).replace(tzinfo=None)
+            for time in (event_time_filter.start, event_time_filter.end)
+        )
+        return super()._render_event_time_filtered(replace(event_time_filter, start=start, end=end))
 
 
 _TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": 4_294_967_295}

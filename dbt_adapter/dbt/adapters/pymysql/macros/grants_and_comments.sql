@@ -27,7 +27,9 @@
 {%- endmacro %}
 
 
+{#- MariaDB would make a user that there is not, without a password. -#}
 {% macro pymysql__call_dcl_statements(dcl_statement_list) %}
+    {%- do run_query("set @@session.sql_mode = concat(@@sql_mode, '' /*M!100600 , ',NO_AUTO_CREATE_USER' */)") -%}
     {%- for dcl_statement in dcl_statement_list -%}
         {%- do run_query(dcl_statement) -%}
     {%- endfor -%}

@@ -40,11 +40,12 @@
 {%- endmacro %}
 
 
-{#- Temporary tables too. With --empty a relation is written as a query, and its own name is asked for. -#}
+{#- Temporary tables too. With --empty a relation is written as a query, and its own name is asked for. MariaDB appends
+    comments to some types. -#}
 {% macro pymysql__get_columns_in_relation(relation) -%}
     {%- set columns = [] -%}
     {%- for row in run_query("show columns from " ~ relation.render()) -%}
-        {%- do columns.append(api.Column(row[0], row[1])) -%}
+        {%- do columns.append(api.Column(row[0], row[1].partition(' /*')[0])) -%}
     {%- endfor -%}
     {{ return(columns) }}
 {% endmacro %}
