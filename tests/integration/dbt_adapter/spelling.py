@@ -43,6 +43,8 @@ _WORDS: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (
         "current_timestamp() as",
     ),
     (r"as current_timestamp,", "as `current_timestamp`,"),
+    (r"set session time zone 'Asia/Kolkata'", "set time_zone = '+05:30'"),
+    (r"current_setting\('timezone'\)", "@@time_zone"),
     (r"--(?=,)", "-- "),
     (r'"varchar"\)', '"varchar(9)")'),
     (r"as varchar\((\d+)\)\)", r"as char(\1))"),

@@ -25,14 +25,13 @@ LEFT_OUT: Mapping[str, str] = {
     r".*(ClonePossible|CloneSameSourceAndTarget)": "a copy of a table without its rows: `dbt clone` makes views",
     r".*CurrentTimestampAware": "times with a zone; its twin for times without one is run",
     r".*EmptyInlineSourceRef": "a query in `from` without a name",
-    r".*ContractSqlHeader": "a `sql_header` that is a statement: the server takes one statement at a time",
     r".*(Ephemeral(Multi|Nested)|Constraint\w*(Ddl|Runtime)\w*|Constraint\w*Rollback|ConstraintQuotedColumn)": (
         "compare the DDL with that of Postgres; dbt-mysql's own tests have them in MySQL's"
     ),
     r".*IncrementalForeignKeyConstraint": "foreign keys, which the adapter writes for no plain table",
     r".*GetCatalogForSingleRelation": "an optional method",
     r".*(SimpleSeedColumnOverride|TypeBoolean|TypeInt|TypeString)": "types of columns that are not those of `cast`",
-    r".*\.(BaseConstraintsColumnsEqual|BaseContractSqlHeader|BaseDataTypeMacro|BaseCachingTest)": "bases of others",
+    r".*\.(BaseConstraintsColumnsEqual|BaseContractSqlHeader|BaseDataTypeMacro)": "bases of others",
 }
 
 

@@ -1,9 +1,29 @@
 {#- dbt-mysql's wraps the query in parentheses, which MariaDB refuses when it begins with `with`. -#}
 {% macro pymysql__create_view_as(relation, sql) -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
-    {{ config.get('sql_header') or '' }}
+    {%- do run_header() %}
     create or replace view {{ relation }} as
     {{ sql }}
+{%- endmacro %}
+
+
+{#- A header is a statement of its own, and the server takes one at a time. -#}
+{% macro run_header() -%}
+    {%- set header = config.get('sql_header') or '' -%}
+    {%- if header -%}{%- do run_query(header) -%}{%- endif -%}
+    {{ return(header) }}
+{%- endmacro %}
+
+
+{% macro pymysql__create_table_as(temporary, relation, sql) -%}
+    {%- set header = run_header() -%}
+    {{ mysql__create_table_as(temporary, relation, sql) | replace(header, '', 1) }}
+{%- endmacro %}
+
+
+{% macro pymysql__get_empty_subquery_sql(select_sql, select_sql_header) -%}
+    {%- if select_sql_header -%}{%- do run_query(select_sql_header) -%}{%- endif -%}
+    {{ default__get_empty_subquery_sql(select_sql) }}
 {%- endmacro %}
 
 
