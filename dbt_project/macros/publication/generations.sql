@@ -19,7 +19,7 @@
 
 {% macro published_tables() %}
     {%- set tables = [] -%}
-    {%- for node in graph.nodes.values() if is_published(node) -%}
+    {%- for node in graph.nodes.values() if node.config.materialized == 'table' and is_published(node) -%}
         {%- do tables.append({
             'node': node, 'relation': api.Relation.create(schema=node.schema, identifier=node.alias, type='table')
         }) -%}

@@ -1,23 +1,27 @@
--- The structures that the load counted are in staging and in sample_feature, value by value.
--- A difference of one row changes the counts, one of a value the checksums.
+{#-
+    The structures that the load counted on a side are in staging and in a table, value by value. A difference of one row
+    changes the counts, one of a value the checksums. The key is given as a number, in SQL.
+-#}
+{% test structures_reach(model, side, staged, key_number) %}
+
 with counted as (
     select coalesce(sum(num_structures), 0) as num_structures
     from {{ current_load() }} as partitions
-    where side = 'sample'
+    where side = '{{ side }}'
 ),
 
 staged as (
     select
         count(*) as num_structures,
-        {{ structure_checksum('sample_id') }} as checksum
-    from {{ ref('stg_sample_feature') }}
+        {{ structure_checksum(key_number) }} as checksum
+    from {{ staged }}
 ),
 
 published as (
     select
         count(*) as num_structures,
-        {{ structure_checksum('sample_id') }} as checksum
-    from {{ ref('sample_feature') }}
+        {{ structure_checksum(key_number) }} as checksum
+    from {{ model }}
 ),
 
 validation_errors as (
@@ -37,3 +41,4 @@ validation_errors as (
 )
 
 select * from validation_errors
+{% endtest %}
