@@ -21,7 +21,7 @@ LEFT_OUT: Mapping[str, str] = {
     r"materialized_view\..*|catalog\.relation_types.*": "materialized views, which dbt-mysql has no macros for",
     r".*Array.*": "arrays, which the servers do not have",
     r".*MergeExcludeColumns": "`merge`, which the servers do not have",
-    r".*(SameAliasDifferentDatabases|SimpleCopyUppercase|BaseCaching\w+|NoPopulateCache)": "a database beside the schema",
+    r".*(SameAliasDifferentDatabases|SimpleCopyUppercase|BaseCaching\w+|NoPopulateCache)": "databases beside schemas",
     r".*(ClonePossible|CloneSameSourceAndTarget)": "a copy of a table without its rows: `dbt clone` makes views",
     r".*CurrentTimestampAware": "times with a zone; its twin for times without one is run",
     r".*EmptyInlineSourceRef": "a query in `from` without a name",

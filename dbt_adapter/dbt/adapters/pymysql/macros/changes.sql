@@ -10,6 +10,12 @@
 {% endmaterialization %}
 
 
+{#- What dbt began has ended by itself where a column was widened or added, and each statement would stand alone. -#}
+{% macro begin_anew() -%}
+    {%- call statement('begin_anew') -%}start transaction{%- endcall -%}
+{%- endmacro %}
+
+
 {% macro pymysql__get_incremental_default_sql(arguments) -%}
     {{ return((get_incremental_delete_insert_sql if arguments.unique_key else get_incremental_append_sql)(arguments)) }}
 {%- endmacro %}
@@ -19,6 +25,7 @@
     {%- if unique_key -%}
         {%- set keys = ([unique_key] if unique_key is string else unique_key) | join(', ') -%}
         {%- set conditions = ["(" ~ keys ~ ") in (select " ~ keys ~ " from " ~ source ~ ")"] + (incremental_predicates or []) -%}
+        {%- do begin_anew() -%}
         {%- call statement('delete') -%}delete from {{ target }} where {{ conditions | join(' and ') }}{%- endcall -%}
     {%- endif -%}
     {{ get_insert_into_sql(target, source, dest_columns) }}
@@ -31,6 +38,7 @@
         model.config.event_time ~ " >= '" ~ model.batch.event_time_start.strftime('%Y-%m-%d %H:%M:%S') ~ "'",
         model.config.event_time ~ " < '" ~ model.batch.event_time_end.strftime('%Y-%m-%d %H:%M:%S') ~ "'",
     ] -%}
+    {%- do begin_anew() -%}
     {%- call statement('delete') -%}
         delete from {{ arguments.target_relation }} where {{ conditions | join(' and ') }}
     {%- endcall -%}
@@ -48,6 +56,7 @@
     {%- set columns = config.get('snapshot_table_column_names') or get_snapshot_table_column_names() -%}
     {%- set ends = "target." ~ columns.dbt_valid_to -%}
     {%- set current = config.get('dbt_valid_to_current') -%}
+    {%- do begin_anew() -%}
     {%- call statement('end_rows') -%}
         update {{ target }} as target
         inner join {{ source }} as source on target.{{ columns.dbt_scd_id }} = source.{{ columns.dbt_scd_id }}
