@@ -1,38 +1,46 @@
+-- Each table is read by its key, whatever a server believes of its size: after a build it may not have counted it yet.
 with samples as (
-    select * from {{ ref('sample') }}
+    select * from {{ ref('sample') }} force index (`primary`)
 ),
 
 features as (
-    select * from {{ ref('feature') }}
+    select * from {{ ref('feature') }} force index (`primary`)
 ),
 
 sample_features as (
-    select * from {{ ref('sample_feature') }}
+    select * from {{ ref('sample_feature') }} force index (`primary`)
 ),
 
 common_feature_groups as (
-    select * from {{ ref('common_feature_group') }}
+    select * from {{ ref('common_feature_group') }} force index (`primary`)
 ),
 
+sides as (
+    select 'sample' as side
+    union all
+    select 'common' as side
+),
+
+-- Joins alone: of a union of the two sides a server makes every row before it gives the first. A side's key is null on the
+-- other side, so that nothing is read there; outer joins keep the tables in this order.
 final as (
     select
-        sample_features.sample_id,
-        'sample' as side,
-        features.feature_name,
-        sample_features.feature_id,
-        cast(sample_features.feature_value as double) as feature_value
-    from sample_features
-    inner join features on sample_features.feature_id = features.feature_id
-    union all
-    select
         samples.sample_id,
-        'common' as side,
-        features.feature_name,
-        common_feature_groups.feature_id,
-        cast(common_feature_groups.feature_value as double) as feature_value
+        sides.side,
+        coalesce(own_names.feature_name, common_names.feature_name) as feature_name,
+        coalesce(sample_features.feature_id, common_feature_groups.feature_id) as feature_id,
+        cast(coalesce(sample_features.feature_value, common_feature_groups.feature_value) as double) as feature_value
     from samples
-    inner join common_feature_groups on samples.common_feature_index = common_feature_groups.common_feature_index
-    inner join features on common_feature_groups.feature_id = features.feature_id
+    cross join sides
+    left join sample_features
+        on sample_features.sample_id = case when sides.side = 'sample' then samples.sample_id end
+    left join common_feature_groups
+        on
+            common_feature_groups.common_feature_index
+            = case when sides.side = 'common' then samples.common_feature_index end
+    left join features as own_names on sample_features.feature_id = own_names.feature_id
+    left join features as common_names on common_feature_groups.feature_id = common_names.feature_id
+    where coalesce(sample_features.feature_id, common_feature_groups.feature_id) is not null
 )
 
 select * from final
