@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dbt.tests.fixtures.project import *  # noqa: F403 - fixtures, each found by its name
+from dbt.tests.fixtures.project import TestProjInfo
+from dbt.tests.util import run_sql_with_adapter
 from dbt_common.tests import disable_test_caching
 
 from embedded.mysql_server import connect_as_root
@@ -34,7 +37,23 @@ def _others_find_what_they_left() -> Iterator[None]:
     os.environ.update(environment)
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="class", autouse=True)
+def _one_statement_at_a_time() -> Iterator[None]:
+    """The server takes no more."""
+
+    def run_each(project: TestProjInfo, sql: str, fetch: str | None = None) -> Any:
+        statements = re.split(r";\s*$", sql.replace(" ilike ", " like "), flags=re.MULTILINE)
+        *others, last = [each for each in statements if each.strip()] or [""]
+        for each in others:
+            run_sql_with_adapter(project.adapter, each)  # type: ignore[no-untyped-call]
+        return run_sql_with_adapter(project.adapter, last, fetch=fetch)  # type: ignore[no-untyped-call]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestProjInfo, "run_sql", run_each)
+        yield
+
+
+@pytest.fixture(scope="class")  # type: ignore[no-redef] # dbt's
 def dbt_profile_target(mysql: MysqlSettings, users: None) -> dict[str, Any]:
     """Where the server is."""
     del users
@@ -52,7 +71,7 @@ def users(mysql: MysqlSettings) -> None:
             os.environ[f"DBT_TEST_USER_{number}"] = user
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="class")  # type: ignore[no-redef] # dbt's
 def logs_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Not in the checkout."""
     folder = str(tmp_path_factory.mktemp("logs"))
@@ -61,7 +80,7 @@ def logs_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.pop("DBT_LOG_PATH", None)
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="class")  # type: ignore[no-redef] # dbt's
 def test_data_dir(request: pytest.FixtureRequest) -> Path:
     """The package's own files, beside the class that is tested."""
     assert request.cls

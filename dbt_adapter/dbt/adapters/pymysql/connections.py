@@ -24,12 +24,12 @@ from pipeline.settings import MysqlSettings, read_mysql
 
 # What a contract tells apart: a query has other types than the table that is made from it.
 _FAMILIES = {
-    "integer": (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG),
-    "decimal": (FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL),
-    "double": (FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE),
-    "datetime": (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP),
-    "date": (FIELD_TYPE.DATE, FIELD_TYPE.NEWDATE),
-    "time": (FIELD_TYPE.TIME,),
+    "INTEGER": (FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG),
+    "DECIMAL": (FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL),
+    "DOUBLE": (FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE),
+    "DATETIME": (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP),
+    "DATE": (FIELD_TYPE.DATE, FIELD_TYPE.NEWDATE),
+    "TIME": (FIELD_TYPE.TIME,),
 }
 # Proxies end connections that are quiet.
 _SECONDS_BETWEEN_WORDS = 5
@@ -109,7 +109,7 @@ class PymysqlCredentials(Credentials):
 
     def _connection_keys(self) -> tuple[str, ...]:
         of_server = ("server", "port", "username", "ssl_mode", "ssl_ca") if self.server else ("unix_socket", "username")
-        return (*of_server, "schema")
+        return (*of_server, "database", "schema")
 
 
 class Keeper:
@@ -216,4 +216,4 @@ class PymysqlConnectionManager(SQLConnectionManager):
     @classmethod
     def data_type_code_to_name(cls, type_code: int | str) -> str:
         """Name the family of a type, as the protocol numbers it."""
-        return next((family for family, codes in _FAMILIES.items() if type_code in codes), "text")
+        return next((family for family, codes in _FAMILIES.items() if type_code in codes), "TEXT")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbt.adapters.base import BaseAdapter, BaseRelation, Column, available
 from dbt.adapters.base.impl import ConstraintSupport
+from dbt.adapters.base.relation import EventTimeFilter
 from dbt.adapters.contracts.relation import Policy
 from dbt.adapters.sql import SQLAdapter
 from dbt_common.contracts.constraints import ConstraintType
+from dbt_common.exceptions import DbtDatabaseError
+from pymysql.constants import ER
 
 from .connections import PymysqlConnectionManager
 
@@ -35,6 +39,18 @@ class PymysqlRelation(BaseRelation):
     include_policy: Policy = field(default_factory=_SchemaAndName)
     quote_character: str = "`"
 
+    def _render_event_time_filtered(self, event_time_filter: EventTimeFilter) -> str:
+        """Give bounds in UTC, which is the session's time: not every server takes an offset."""
+        start, end = (
+            time and time.astimezone(UTC).replace(tzinfo=None)
+            for time in (event_time_filter.start, event_time_filter.end)
+        )
+        return super()._render_event_time_filtered(replace(event_time_filter, start=start, end=end))
+
+
+_TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": 4_294_967_295}
+_LONGEST_VARCHAR = 16_383  # of utf8mb4
+
 
 @dataclass
 class PymysqlColumn(Column):
@@ -53,12 +69,12 @@ class PymysqlColumn(Column):
         return self.dtype
 
     def is_string(self) -> bool:
-        """Whether its type names how much text it takes, so that it can be made to take more."""
-        return self.dtype.startswith(("char(", "varchar("))
+        """Whether it holds text."""
+        return self._word in ("char", "varchar", *_TEXTS)
 
     def string_size(self) -> int:
-        """How much text it takes, in characters."""
-        return int(self.dtype.partition("(")[2].partition(")")[0])
+        """How much text it takes."""
+        return _TEXTS.get(self._word) or int(self.dtype.partition("(")[2].partition(")")[0])
 
     def is_integer(self) -> bool:
         """Whether it holds whole numbers."""
@@ -79,7 +95,7 @@ class PymysqlColumn(Column):
     @classmethod
     def string_type(cls, size: int) -> str:
         """The type that takes so much text."""
-        return f"varchar({size})"
+        return next((name for name, most in _TEXTS.items() if most >= size > _LONGEST_VARCHAR), f"varchar({size})")
 
 
 class PymysqlAdapter(SQLAdapter):
@@ -93,14 +109,15 @@ class PymysqlAdapter(SQLAdapter):
         ConstraintType.not_null: ConstraintSupport.ENFORCED,
         ConstraintType.unique: ConstraintSupport.ENFORCED,
         ConstraintType.primary_key: ConstraintSupport.ENFORCED,
-        ConstraintType.foreign_key: ConstraintSupport.ENFORCED,
+        # dbt replaces a table by renaming, which its children would follow.
+        ConstraintType.foreign_key: ConstraintSupport.NOT_SUPPORTED,
     }
     check_schema_exists = BaseAdapter.check_schema_exists
 
     @available.parse_none
     def get_relation(self, database: str | None, schema: str, identifier: str) -> BaseRelation | None:  # noqa: ARG002
         """Find a table or a view, whatever a macro makes of the database that there is not."""
-        return super().get_relation(None, schema, identifier)  # type: ignore[arg-type]
+        return super().get_relation(None, schema, identifier)  # type: ignore[no-any-return]
 
     @available.parse(lambda *_: (True, None))
     def hold_lock(self, name: str, seconds: int) -> tuple[bool, int | None]:
@@ -135,6 +152,16 @@ class PymysqlAdapter(SQLAdapter):
         """
         with (Path(seed["root_path"]) / seed["original_file_path"]).open(encoding="utf-8-sig", newline="") as file:
             return list(csv.reader(file))
+
+    @available.parse_list
+    def get_columns_in_relation(self, relation: BaseRelation) -> list[PymysqlColumn]:
+        """Give the columns of a table or a view, and none of what is not there."""
+        try:
+            return list(super().get_columns_in_relation(relation))  # type: ignore[no-untyped-call]
+        except DbtDatabaseError as error:
+            if str(error.msg).startswith(f"{ER.NO_SUCH_TABLE}:"):
+                return []
+            raise
 
     def valid_incremental_strategies(self) -> list[str]:
         """Name the strategies that there are macros for."""

@@ -27,7 +27,9 @@
 {%- endmacro %}
 
 
+{#- MariaDB would make a user that there is not, without a password. -#}
 {% macro pymysql__call_dcl_statements(dcl_statement_list) %}
+    {%- do run_query("set @@session.sql_mode = concat(@@sql_mode, '' /*M!100600 , ',NO_AUTO_CREATE_USER' */)") -%}
     {%- for dcl_statement in dcl_statement_list -%}
         {%- do run_query(dcl_statement) -%}
     {%- endfor -%}
@@ -49,18 +51,18 @@
 
 
 {% macro pymysql__alter_relation_comment(relation, relation_comment) -%}
-    alter table {{ relation }} comment = {{ quoted_comment(relation_comment, 2048) }}
+    alter table {{ relation.render() }} comment = {{ quoted_comment(relation_comment, 2048) }}
 {%- endmacro %}
 
 
 {#- A comment is set by the whole definition of its column. -#}
 {% macro pymysql__alter_column_comment(relation, column_dict) -%}
     {%- set clauses = [] -%}
-    {%- for column in run_query("show full columns from " ~ relation) if column['Field'] in column_dict -%}
+    {%- for column in run_query("show full columns from " ~ relation.render()) if column['Field'] in column_dict -%}
         {%- set default = "" if column['Default'] is none else " default '" ~ column['Default'] | replace("'", "''") ~ "'" -%}
         {%- do clauses.append("modify column " ~ adapter.quote(column['Field']) ~ " " ~ column['Type']
             ~ (" collate " ~ column['Collation'] if column['Collation']) ~ (" not null" if column['Null'] == 'NO' else " null")
             ~ default ~ " " ~ column['Extra'] ~ " comment " ~ quoted_comment(column_dict[column['Field']]['description'], 1024)) -%}
     {%- endfor -%}
-    {%- if clauses -%}alter table {{ relation }} {{ clauses | join(', ') }}{%- endif -%}
+    {%- if clauses -%}alter table {{ relation.render() }} {{ clauses | join(', ') }}{%- endif -%}
 {%- endmacro %}

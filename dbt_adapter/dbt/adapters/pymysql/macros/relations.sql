@@ -1,9 +1,29 @@
 {#- dbt-mysql's wraps the query in parentheses, which MariaDB refuses when it begins with `with`. -#}
 {% macro pymysql__create_view_as(relation, sql) -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
-    {{ config.get('sql_header', '') }}
+    {%- do run_header() %}
     create or replace view {{ relation }} as
     {{ sql }}
+{%- endmacro %}
+
+
+{#- A header is a statement of its own, and the server takes one at a time. -#}
+{% macro run_header() -%}
+    {%- set header = config.get('sql_header') or '' -%}
+    {%- if header -%}{%- do run_query(header) -%}{%- endif -%}
+    {{ return(header) }}
+{%- endmacro %}
+
+
+{% macro pymysql__create_table_as(temporary, relation, sql) -%}
+    {%- set header = run_header() -%}
+    {{ mysql__create_table_as(temporary, relation, sql) | replace(header, '', 1) }}
+{%- endmacro %}
+
+
+{% macro pymysql__get_empty_subquery_sql(select_sql, select_sql_header) -%}
+    {%- if select_sql_header -%}{%- do run_query(select_sql_header) -%}{%- endif -%}
+    {{ default__get_empty_subquery_sql(select_sql) }}
 {%- endmacro %}
 
 
@@ -40,11 +60,12 @@
 {%- endmacro %}
 
 
-{#- Temporary tables too. -#}
+{#- Temporary tables too. With --empty a relation is written as a query, and its own name is asked for. MariaDB appends
+    comments to some types. -#}
 {% macro pymysql__get_columns_in_relation(relation) -%}
     {%- set columns = [] -%}
-    {%- for row in run_query("show columns from " ~ relation) -%}
-        {%- do columns.append(api.Column(row[0], row[1])) -%}
+    {%- for row in run_query("show columns from " ~ relation.render()) -%}
+        {%- do columns.append(api.Column(row[0], row[1].partition(' /*')[0])) -%}
     {%- endfor -%}
     {{ return(columns) }}
 {% endmacro %}
@@ -52,7 +73,7 @@
 
 {% macro pymysql__alter_column_type(relation, column_name, new_column_type) -%}
     {%- call statement('alter_column_type') -%}
-        alter table {{ relation }} modify column {{ adapter.quote(column_name) }} {{ new_column_type }}
+        alter table {{ relation.render() }} modify column {{ adapter.quote(column_name) }} {{ new_column_type }}
     {%- endcall -%}
 {% endmacro %}
 

@@ -29,6 +29,16 @@
 {%- endmacro %}
 
 
+{#- What packages write into a `cast`. -#}
+{% macro pymysql__type_string() -%} char {%- endmacro %}
+{% macro pymysql__type_timestamp() -%} datetime {%- endmacro %}
+{% macro pymysql__type_float() -%} double {%- endmacro %}
+{% macro pymysql__type_numeric() -%} decimal(28, 6) {%- endmacro %}
+{% macro pymysql__type_bigint() -%} signed {%- endmacro %}
+{% macro pymysql__type_int() -%} signed {%- endmacro %}
+{% macro pymysql__type_boolean() -%} unsigned {%- endmacro %}
+
+
 {#- For the empty query that a contract is compared with. -#}
 {% macro mysql__get_phony_data_for_type(data_type) -%}
     cast(null as {{ castable_type(data_type) }})

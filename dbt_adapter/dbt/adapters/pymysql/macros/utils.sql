@@ -72,8 +72,13 @@
 
 {#- How often the part has changed between the two: weeks begin on Sunday, as in dbt's own. -#}
 {% macro pymysql__datediff(first_date, second_date, datepart) -%}
-    {%- if datepart in ('millisecond', 'microsecond') -%}
-        timestampdiff(microsecond, {{ first_date }}, {{ second_date }}) {%- if datepart == 'millisecond' %} div 1000{% endif %}
+    {%- if datepart == 'microsecond' -%}
+        timestampdiff(microsecond, {{ first_date }}, {{ second_date }})
+    {%- elif datepart == 'millisecond' -%}
+        (
+            timestampdiff(microsecond, {{ first_date }}, {{ second_date }})
+            + microsecond({{ first_date }}) % 1000 - microsecond({{ second_date }}) % 1000
+        ) div 1000
     {%- elif datepart == 'week' -%}
         (to_days({{ second_date }}) - 1) div 7 - (to_days({{ first_date }}) - 1) div 7
     {%- else -%}
@@ -99,6 +104,12 @@
     {%- else -%}
         {{ exceptions.raise_compiler_error("date_trunc knows no " ~ datepart) }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{% macro pymysql__date_spine(datepart, start_date, end_date) -%}
+    select {{ dateadd(datepart, 'generated_number - 1', start_date) }} as date_{{ datepart }}
+    from ({{ generate_series(get_intervals_between(start_date, end_date, datepart)) }}) as numbers
 {%- endmacro %}
 
 
