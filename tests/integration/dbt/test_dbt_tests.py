@@ -362,7 +362,7 @@ WRONG_VIEWS = [
     ),
     (
         "rejected_record_summary",
-        "select 'a.csv' as source_file, 'label' as reason, 1 as num_rejects from dual union all select 'a.csv', 'label', 1",
+        "select 'a.csv' as source_file, 'label' as reason, 1 as num_rejects union all select 'a.csv', 'label', 1",
         {"assert_grain_of_rejected_record_summary", "assert_rejected_record_summary_counts_rejects"},
     ),
     (
@@ -378,8 +378,11 @@ WRONG_VIEWS = [
     ("sample_feature_full", TWICE, {"assert_sample_feature_full_has_both_sides"}),
     (
         "load_reconciliation",
-        "select r.*, r.num_rows + 1 as staged_rows from (select source_file, num_lines, num_rows, num_rejects,"
-        " num_non_records, recorded_rejects, num_structures, staged_structures, table_structures from {0}__right) as r",
+        (
+            "select r.*, r.num_rows + 1 as staged_rows from ("
+            "select source_file, num_lines, num_rows, num_rejects, num_non_records, recorded_rejects, num_structures,"
+            " staged_structures, table_structures from {0}__right) as r"
+        ),
         {"assert_load_reconciliation_reconciles"},
     ),
 ]
