@@ -25,8 +25,9 @@ validation_errors as (
         expected.num_features
     from expected
     where
-        expected.num_features <> (
-            select count(distinct full_features.side, full_features.feature_id)
+        2 * expected.num_features <> (
+            -- As many rows as features, and as many features as rows.
+            select count(*) + count(distinct full_features.side, full_features.feature_id)
             from {{ ref('sample_feature_full') }} as full_features
             where full_features.sample_id = expected.sample_id
         )

@@ -1,17 +1,18 @@
+-- Each table is read by its key, whatever a server believes of its size: after a build it may not have counted it yet.
 with samples as (
-    select * from {{ ref('sample') }} force index (primary)
+    select * from {{ ref('sample') }} force index (`primary`)
 ),
 
 features as (
-    select * from {{ ref('feature') }} force index (primary)
+    select * from {{ ref('feature') }} force index (`primary`)
 ),
 
 sample_features as (
-    select * from {{ ref('sample_feature') }} force index (primary)
+    select * from {{ ref('sample_feature') }} force index (`primary`)
 ),
 
 common_feature_groups as (
-    select * from {{ ref('common_feature_group') }} force index (primary)
+    select * from {{ ref('common_feature_group') }} force index (`primary`)
 ),
 
 sides as (
@@ -20,14 +21,14 @@ sides as (
     select 'common' as side
 ),
 
--- Joins alone: of a union of the two sides both servers make every row before they give the first. A side's key is null
--- on the other side, so that nothing is read there.
+-- Joins alone: of a union of the two sides a server makes every row before it gives the first. A side's key is null on
+-- the other side, so that nothing is read there; outer joins keep the tables in this order.
 final as (
     select
         samples.sample_id,
         sides.side,
-        features.feature_name,
-        features.feature_id,
+        coalesce(own_names.feature_name, common_names.feature_name) as feature_name,
+        coalesce(sample_features.feature_id, common_feature_groups.feature_id) as feature_id,
         cast(coalesce(sample_features.feature_value, common_feature_groups.feature_value) as double) as feature_value
     from samples
     cross join sides
@@ -37,7 +38,9 @@ final as (
         on
             common_feature_groups.common_feature_index
             = case when sides.side = 'common' then samples.common_feature_index end
-    straight_join features on features.feature_id = coalesce(sample_features.feature_id, common_feature_groups.feature_id)
+    left join features as own_names on sample_features.feature_id = own_names.feature_id
+    left join features as common_names on common_feature_groups.feature_id = common_names.feature_id
+    where coalesce(sample_features.feature_id, common_feature_groups.feature_id) is not null
 )
 
 select * from final

@@ -319,6 +319,88 @@ DEFECTS = [
 ]
 
 
+TWICE = "select * from {0}__right union all select * from {0}__right"
+# A reporting view, what is wrong with it, and the tests that see it.
+WRONG_VIEWS = [
+    (
+        "dataset_summary",
+        TWICE,
+        {
+            "assert_grain_of_dataset_summary",
+            "assert_dataset_summary_counts_sample",
+            "assert_dataset_summary_counts_sample_feature",
+        },
+    ),
+    ("load_reconciliation", TWICE, {"assert_grain_of_load_reconciliation"}),
+    (
+        "load_history",
+        TWICE,
+        {
+            "assert_grain_of_load_history",
+            "assert_load_history_has_every_line",
+            "assert_feature_field_summary_is_whole",  # which is counted against it
+        },
+    ),
+    (
+        "feature_list_length",
+        TWICE,
+        {
+            "assert_grain_of_feature_list_length",
+            "assert_feature_list_length_counts_samples",
+            "assert_feature_list_length_counts_groups",
+        },
+    ),
+    (
+        "common_feature_group_size",
+        TWICE,
+        {"assert_grain_of_common_feature_group_size", "assert_common_feature_group_size_counts_samples"},
+    ),
+    (
+        "feature_field_cardinality",
+        TWICE,
+        {"assert_grain_of_feature_field_cardinality", "assert_feature_field_cardinality_counts_features"},
+    ),
+    (
+        "rejected_record_summary",
+        "select 'a.csv' as source_file, 'label' as reason, 1 as num_rejects union all select 'a.csv', 'label', 1",
+        {"assert_grain_of_rejected_record_summary", "assert_rejected_record_summary_counts_rejects"},
+    ),
+    (
+        "sampling_stratum",
+        TWICE,
+        {
+            "assert_grain_of_sampling_stratum",
+            "assert_sampling_stratum_counts_samples",
+            "assert_shares_of_strata_are_a_whole",
+        },
+    ),
+    ("feature_field_summary", TWICE, {"assert_feature_field_summary_is_whole"}),
+    ("sample_feature_full", TWICE, {"assert_sample_feature_full_has_both_sides"}),
+    (
+        "load_reconciliation",
+        (
+            "select r.*, r.num_rows + 1 as staged_rows from ("
+            "select source_file, num_lines, num_rows, num_rejects, num_non_records, recorded_rejects, num_structures,"
+            " staged_structures, table_structures from {0}__right) as r"
+        ),
+        {"assert_load_reconciliation_reconciles"},
+    ),
+]
+OF_VIEWS = {name for _, _, seen in WRONG_VIEWS for name in seen}
+
+
+@mariadb_in_soak
+@pytest.mark.parametrize(("view", "wrong", "seen"), WRONG_VIEWS)
+def test_a_view_that_is_wrong_is_seen(
+    project: DbtProject, published: Published, view: str, wrong: str, seen: set[str]
+) -> None:
+    assert published
+    project.query(f"rename table {view} to {view}__right", f"create view {view} as {wrong.format(view)}")
+    failed = project.failed_tests()
+    project.query(f"drop view {view}", f"rename table {view}__right to {view}")
+    assert failed == seen
+
+
 def test_a_sound_build_passes_every_test(project: DbtProject, published: Published) -> None:
     assert published
     assert project.failed_tests() == set()
@@ -341,7 +423,8 @@ def test_a_defect_is_seen_by_the_tests_that_are_there_for_it(
     project.query(*plant.split(";"))
     failed = project.failed_tests()
     project.query(*restore.split(";"))
-    assert failed == seen
+    # The views show what the tables hold, so that theirs may see a defect too.
+    assert failed - OF_VIEWS == seen
     assert project.contents() == published.contents
 
 
@@ -435,5 +518,5 @@ def test_a_check_that_mysql_has_and_does_not_enforce_is_seen(project: DbtProject
 def test_every_test_has_a_defect_that_it_sees(project: DbtProject) -> None:
     succeeded, output = project.run("ls", "--resource-type", "test", "--output", "name", "--quiet")
     assert succeeded
-    seen = set().union(*(defect[3] for defect in DEFECTS))
+    seen = OF_VIEWS.union(*(defect[3] for defect in DEFECTS))
     assert seen == set(output.split())

@@ -123,7 +123,9 @@ RULES: dict[str, dict[str, Callable[[Project, Node], object]]] = {
     },
     "exposure": {
         "exposure_parents_materializations": lambda p, e: {None, "view"} & {kind_of(n) for n in p.parents(e)},
-        "exposures_dependent_on_private_models": lambda p, e: {n.get("access") for n in p.parents(e)} - {"public"},
+        "exposures_dependent_on_private_models": lambda p, e: (
+            {n.get("access") for n in p.parents(e, "model")} - {"public"}
+        ),
     },
 }
 
