@@ -113,6 +113,26 @@ def test_tables_of_ones_own_are_built_in_dbts_way_beside_the_published_ones(own:
 
 
 @mariadb_in_soak
+def test_a_package_with_tables_and_hooks_lives_beside_the_published_ones(own: DbtProject) -> None:
+    package = own.folder / "other"
+    (package / "models").mkdir(parents=True)
+    (package / "dbt_project.yml").write_text(
+        "name: other\nversion: 1.0.0\nmodels: {other: {+materialized: table}}\n"
+        "on-run-start: create table if not exists {{ target.schema }}.invocations (id char(36))\n"
+        "on-run-end: insert into {{ target.schema }}.invocations values ('{{ invocation_id }}')\n"
+    )
+    (package / "models/one.sql").write_text("select 1 as n")
+    (package / "models/two.sql").write_text("select n + 1 as n from {{ ref('one') }}")
+    (own.folder / "packages.yml").write_text("packages: [{local: other}]\n")
+    for arguments in (["deps"], ["run"], ["build"]):
+        succeeded, output = own.run(*arguments)
+        assert succeeded, output
+    assert own.query("select n from two") == [(2,)]
+    assert own.query("select count(*) from invocations") == [(2,)]
+    assert {*own.schema()} == {*TABLES, "feature_field", "one", "two", "invocations"}
+
+
+@mariadb_in_soak
 def test_a_model_may_change_between_view_and_table(own: DbtProject) -> None:
     path = next((own.folder / "dbt_project/models").rglob("feature_list_length.sql"))
     kinds = []
