@@ -6,10 +6,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.published import hold_tables
+from pipeline.settings import load_settings
 from tests.integration.dbt.project import DATABASE, STAGING, TABLES, DbtProject, Published, create_project
 from tests.integration.dbt.staged_data import generate_load, stage
 from tests.servers import MARIADB_IN_SOAK
@@ -226,6 +229,8 @@ def test_descriptions_and_grants_reach_the_server(own: DbtProject) -> None:
         own.query(f"select table_name, table_comment from information_schema.tables where table_schema = '{DATABASE}'")
     )
     assert str(comments["sample"]).startswith("built from load 1: One row per impression")
+    with hold_tables(replace(load_settings(root=own.folder, environ={}), mysql=own.mysql), 1) as tables:
+        assert tables.load_id == 1
     assert comments["clicks"] == "It's \\ of one's own."
     columns = own.query(
         "select table_name, column_comment from information_schema.columns where column_name in ('sample_id', 'n')"
