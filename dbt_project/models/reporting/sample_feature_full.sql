@@ -21,8 +21,8 @@ sides as (
     select 'common' as side
 ),
 
--- Joins alone: of a union of the two sides a server makes every row before it gives the first. A side's key is null on the
--- other side, so that nothing is read there; outer joins keep the tables in this order.
+-- Joins alone: of a union of the two sides a server makes every row before it gives the first. A side's key is null on
+-- the other side, so that nothing is read there; outer joins keep the tables in this order.
 final as (
     select
         samples.sample_id,
