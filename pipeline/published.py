@@ -16,8 +16,8 @@ from pipeline.registry import current_partitions, has_loaded_features
 from pipeline.settings import CORE_TABLES, Settings
 from pipeline.waiting import waits_reported
 
-# What dbt writes into the comment of each table that it publishes.
-_LOAD_COMMENT = re.compile(r"built from load ([0-9]+)")
+# What dbt writes into the comment of each table that it publishes; with persist_docs its description follows.
+_LOAD_COMMENT = re.compile(r"built from load ([0-9]+)(?::.*)?", re.DOTALL)
 _NO_SUCH_DATABASE, _NO_SUCH_TABLE, _INVALID_VIEW = 1049, 1146, 1356
 _LOCK_WAIT_TIMEOUT, _DEADLOCK, _TABLE_CHANGED = 1205, 1213, 1412
 # For a connection after the first; the shortest that a server takes.

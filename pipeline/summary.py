@@ -50,7 +50,10 @@ def summary(settings: Settings) -> list[str]:
     Raises:
         DatabaseError: the tables have not been built, or not from the load that is staged; or the server fails.
     """
-    with hold_tables(settings, 1, staging=("load_partition", "feature_load")) as published, explained(settings.mysql):
+    with (
+        hold_tables(settings, 1, views=("dataset_summary",), staging=("load_partition", "feature_load")) as published,
+        explained(settings.mysql),
+    ):
         (connection,) = published.readers
         connection.select_db(settings.staging_database)
         totals = file_totals(connection, published.load_id)
@@ -69,25 +72,24 @@ def summary(settings: Settings) -> list[str]:
 
 
 def _lines(settings: Settings, connection: MysqlConnection, totals: dict[RecordKind, LoadTotals]) -> list[_Line]:
-    lines = []
+    lines, rows = [], _counts(connection)
     for kind in RECORD_KINDS:
         file = settings.data_set.members[kind]
         total = totals.get(kind, LoadTotals(0, 0, 0, 0, 0))
         rows_table, structures_table = _TABLES[kind]
         if rows_table:
             source = f"{total.num_rows:,} of the {total.num_lines:,} lines of {file}"
-            lines.append(_Line(rows_table, _count(connection, rows_table), source))
+            lines.append(_Line(rows_table, rows[rows_table], source))
         structures = f"{total.num_structures:,} feature structures in {file}"
-        lines.append(_Line(structures_table, _count(connection, structures_table), structures))
-    lines.append(_Line("feature", _count(connection, "feature"), "distinct feature ids of both files"))
+        lines.append(_Line(structures_table, rows[structures_table], structures))
+    lines.append(_Line("feature", rows["feature"], "distinct feature ids of both files"))
     return lines
 
 
-def _count(connection: MysqlConnection, table: str) -> int:
-    with working(f"count {table}"), connection.cursor() as cursor:
-        cursor.execute(f"select count(*) from `{table}`")
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+def _counts(connection: MysqlConnection) -> dict[str, int]:
+    with working("count the rows of the tables"), connection.cursor() as cursor:
+        cursor.execute("select table_name, num_rows from dataset_summary")
+        return {str(name): int(rows) for name, rows in cursor.fetchall()}
 
 
 def _aligned(lines: Sequence[_Line]) -> list[str]:

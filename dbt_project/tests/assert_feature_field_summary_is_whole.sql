@@ -2,12 +2,12 @@
 -- Both in one reading of a view that reads every structure, and only where they are few.
 with summary as (
     select * from {{ ref('feature_field_summary') }}
-    where {{ is_small_enough(2000000) }}
+    where {{ is_small_enough(500000) }}
 ),
 
 loads as (
     select * from {{ ref('load_history') }}
-    where {{ is_small_enough(2000000) }}
+    where {{ is_small_enough(500000) }}
 ),
 
 found as (

@@ -6,10 +6,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.published import hold_tables
+from pipeline.settings import load_settings
 from tests.integration.dbt.project import DATABASE, STAGING, TABLES, DbtProject, Published, create_project
 from tests.integration.dbt.staged_data import generate_load, stage
 from tests.servers import MARIADB_IN_SOAK
@@ -113,6 +116,26 @@ def test_tables_of_ones_own_are_built_in_dbts_way_beside_the_published_ones(own:
 
 
 @mariadb_in_soak
+def test_a_package_with_tables_and_hooks_lives_beside_the_published_ones(own: DbtProject) -> None:
+    package = own.folder / "other"
+    (package / "models").mkdir(parents=True)
+    (package / "dbt_project.yml").write_text(
+        "name: other\nversion: 1.0.0\nmodels: {other: {+materialized: table}}\n"
+        "on-run-start: create table if not exists {{ target.schema }}.invocations (id char(36))\n"
+        "on-run-end: insert into {{ target.schema }}.invocations values ('{{ invocation_id }}')\n"
+    )
+    (package / "models/one.sql").write_text("select 1 as n")
+    (package / "models/two.sql").write_text("select n + 1 as n from {{ ref('one') }}")
+    (own.folder / "packages.yml").write_text("packages: [{local: other}]\n")
+    for arguments in (["deps"], ["run"], ["build"]):
+        succeeded, output = own.run(*arguments)
+        assert succeeded, output
+    assert own.query("select n from two") == [(2,)]
+    assert own.query("select count(*) from invocations") == [(2,)]
+    assert {*own.schema()} == {*TABLES, "feature_field", "one", "two", "invocations"}
+
+
+@mariadb_in_soak
 def test_a_model_may_change_between_view_and_table(own: DbtProject) -> None:
     path = next((own.folder / "dbt_project/models").rglob("feature_list_length.sql"))
     kinds = []
@@ -206,6 +229,8 @@ def test_descriptions_and_grants_reach_the_server(own: DbtProject) -> None:
         own.query(f"select table_name, table_comment from information_schema.tables where table_schema = '{DATABASE}'")
     )
     assert str(comments["sample"]).startswith("built from load 1: One row per impression")
+    with hold_tables(replace(load_settings(root=own.folder, environ={}), mysql=own.mysql), 1) as tables:
+        assert tables.load_id == 1
     assert comments["clicks"] == "It's \\ of one's own."
     columns = own.query(
         "select table_name, column_comment from information_schema.columns where column_name in ('sample_id', 'n')"
