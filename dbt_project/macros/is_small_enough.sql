@@ -1,7 +1,7 @@
 {#-
-    A condition that holds where the load has no more structures than so many: above, a view that reads all of them is left
-    to those who can wait for it.
+    Whether the load has no more structures than the variable max_view_test_structures says: a test of a view that reads
+    all of them asks so first, and above it the server reads nothing else.
 -#}
-{% macro is_small_enough(up_to_structures) -%}
-    (select coalesce(sum(num_structures), 0) from {{ current_load() }} as load_size) <= {{ up_to_structures }}
+{% macro is_small_enough() -%}
+    (select coalesce(sum(num_structures), 0) from {{ current_load() }} as load_size) <= {{ var('max_view_test_structures') }}
 {%- endmacro %}

@@ -9,6 +9,10 @@
             {%- do refuse("The variable orphan_samples." ~ run_mode() ~ " is " ~ orphan_sample_severity()
                 ~ ", expected warn or error") -%}
         {%- endif -%}
+        {%- set most = var('max_view_test_structures') -%}
+        {%- if most is boolean or most is not number or not 0 <= most <= 10 ** 18 -%}
+            {%- do refuse("The variable max_view_test_structures is " ~ most ~ ", expected a number of structures such as 500000") -%}
+        {%- endif -%}
     {%- endif -%}
 {% endmacro %}
 

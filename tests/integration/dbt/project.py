@@ -72,9 +72,9 @@ class DbtProject:
         unsound = {run.node.name: run.message for run in self._results(*arguments) if str(run.status) not in _SOUND}
         assert not unsound
 
-    def failed_tests(self) -> set[str]:
-        """Names of the tests that fail or warn."""
-        return {run.node.name for run in self._results("test") if str(run.status) not in _SOUND}
+    def failed_tests(self, *arguments: str) -> set[str]:
+        """Names of the tests that fail or warn, of all or of those that are selected."""
+        return {run.node.name for run in self._results("test", *arguments) if str(run.status) not in _SOUND}
 
     def _results(self, *arguments: str) -> Sequence[RunResult]:
         outcome = self._invoke(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -320,73 +321,79 @@ DEFECTS = [
 
 
 TWICE = "select * from {0}__right union all select * from {0}__right"
+ONE_MORE = "select side, num_features, num_lists + {0} as num_lists from feature_list_length__right"
 # A reporting view, what is wrong with it, and the tests that see it.
 WRONG_VIEWS = [
+    ("dataset_summary", TWICE, {"assert_dataset_summary_counts_every_table"}),
     (
         "dataset_summary",
-        TWICE,
-        {
-            "assert_grain_of_dataset_summary",
-            "assert_dataset_summary_counts_sample",
-            "assert_dataset_summary_counts_sample_feature",
-        },
+        "select table_name, num_rows + (table_name = 'feature') as num_rows from {0}__right",
+        {"assert_dataset_summary_counts_every_table"},
     ),
-    ("load_reconciliation", TWICE, {"assert_grain_of_load_reconciliation"}),
+    ("load_reconciliation", TWICE, {"assert_load_reconciliation_reconciles"}),
     (
-        "load_history",
-        TWICE,
-        {
-            "assert_grain_of_load_history",
-            "assert_load_history_has_every_line",
-            "assert_feature_field_summary_is_whole",  # which is counted against it
-        },
+        "load_reconciliation",
+        "select * from {0}__right where side = 'sample'",
+        {"assert_load_reconciliation_reconciles"},
     ),
-    (
-        "feature_list_length",
-        TWICE,
-        {
-            "assert_grain_of_feature_list_length",
-            "assert_feature_list_length_counts_samples",
-            "assert_feature_list_length_counts_groups",
-        },
-    ),
-    (
-        "common_feature_group_size",
-        TWICE,
-        {"assert_grain_of_common_feature_group_size", "assert_common_feature_group_size_counts_samples"},
-    ),
-    (
-        "feature_field_cardinality",
-        TWICE,
-        {"assert_grain_of_feature_field_cardinality", "assert_feature_field_cardinality_counts_features"},
-    ),
-    (
-        "rejected_record_summary",
-        "select 'a.csv' as source_file, 'label' as reason, 1 as num_rejects union all select 'a.csv', 'label', 1",
-        {"assert_grain_of_rejected_record_summary", "assert_rejected_record_summary_counts_rejects"},
-    ),
-    (
-        "sampling_stratum",
-        TWICE,
-        {
-            "assert_grain_of_sampling_stratum",
-            "assert_sampling_stratum_counts_samples",
-            "assert_shares_of_strata_are_a_whole",
-        },
-    ),
-    ("feature_field_summary", TWICE, {"assert_feature_field_summary_is_whole"}),
-    ("sample_feature_full", TWICE, {"assert_sample_feature_full_has_both_sides"}),
     (
         "load_reconciliation",
         (
-            "select r.*, r.num_rows + 1 as staged_rows from ("
-            "select source_file, num_lines, num_rows, num_rejects, num_non_records, recorded_rejects, num_structures,"
-            " staged_structures, table_structures from {0}__right) as r"
+            "select source_file, side, num_lines, num_rows, num_rejects, num_non_records, recorded_rejects,"
+            " staged_rows, table_rows - (side = 'sample') as table_rows, num_structures, staged_structures,"
+            " table_structures"
+            " from {0}__right"
         ),
         {"assert_load_reconciliation_reconciles"},
     ),
+    ("load_history", TWICE, {"assert_load_history_has_every_line"}),
+    (  # the sums are right
+        "feature_list_length",
+        f"{ONE_MORE.format(-1)} union all select side, num_features, 1 from {{0}}__right",
+        {"assert_feature_list_length_counts_samples", "assert_feature_list_length_counts_groups"},
+    ),
+    (  # the grain is right
+        "feature_list_length",
+        ONE_MORE.format("(side = 'sample')"),
+        {"assert_feature_list_length_counts_samples"},
+    ),
+    ("common_feature_group_size", TWICE, {"assert_common_feature_group_size_counts_samples"}),
+    ("feature_field_cardinality", TWICE, {"assert_feature_field_cardinality_counts_features"}),
+    (
+        "rejected_record_summary",
+        "select 'a.csv' as source_file, 'label' as reason, 1 as num_rejects",
+        {"assert_rejected_record_summary_counts_rejects"},
+    ),
+    ("sampling_stratum", TWICE, {"assert_sampling_stratum_counts_samples"}),
+    (
+        "sampling_stratum",
+        "select click_label, conversion_label, num_samples, share / 2 as share from {0}__right",
+        {"assert_sampling_stratum_counts_samples"},
+    ),
+    ("feature_field_summary", TWICE, {"assert_feature_field_summary_is_whole"}),
+    (
+        "feature_field_summary",
+        "select feature_name, 'sample' as side, num_structures from {0}__right",
+        {"assert_feature_field_summary_is_whole"},
+    ),
+    ("sample_feature_full", TWICE, {"assert_sample_feature_full_has_both_sides"}),
+    (
+        "sample_feature_full",
+        "select * from {0}__right where side = 'sample'",
+        {"assert_sample_feature_full_has_both_sides"},
+    ),
 ]
 OF_VIEWS = {name for _, _, seen in WRONG_VIEWS for name in seen}
+
+
+@contextmanager
+def replaced_view(project: DbtProject, view: str, query: str) -> Iterator[None]:
+    """Another view in the place of one, which the query knows as `{0}__right`."""
+    project.query(f"rename table {view} to {view}__right", f"create view {view} as {query.format(view)}")
+    try:
+        yield
+    finally:
+        project.query(f"drop view {view}", f"rename table {view}__right to {view}")
 
 
 @mariadb_in_soak
@@ -395,10 +402,26 @@ def test_a_view_that_is_wrong_is_seen(
     project: DbtProject, published: Published, view: str, wrong: str, seen: set[str]
 ) -> None:
     assert published
-    project.query(f"rename table {view} to {view}__right", f"create view {view} as {wrong.format(view)}")
-    failed = project.failed_tests()
-    project.query(f"drop view {view}", f"rename table {view}__right to {view}")
+    with replaced_view(project, view, wrong):
+        failed = project.failed_tests("--select", view, "--indirect-selection", "eager")
     assert failed == seen
+
+
+def test_above_the_limit_a_view_of_all_structures_is_not_even_read(project: DbtProject, published: Published) -> None:
+    assert published
+    views = {"dataset_summary": "table_name", "load_reconciliation": "side", "feature_field_summary": "side"}
+    arguments = ("--select", *views, "--exclude", "test_type:unit", "--indirect-selection", "eager")
+    with ExitStack() as stack:
+        for view, column in views.items():
+            # Each row is an error, that the subquery gives more than one.
+            two_rows = f"select sample_id from sample where sample_id < 3 and found.{column} is not null"
+            stack.enter_context(
+                replaced_view(project, view, f"select * from {{0}}__right as found where ({two_rows}) > 0")
+            )
+        read = project.failed_tests(*arguments)
+        unread = project.failed_tests(*arguments, "--vars", "max_view_test_structures: 10")
+    assert len(read) == len(views)
+    assert unread == set()
 
 
 def test_a_sound_build_passes_every_test(project: DbtProject, published: Published) -> None:
@@ -484,6 +507,7 @@ def test_a_variable_says_how_many_rejects_are_too_many(project: DbtProject, publ
         ("test", "max_reject_share: much", "max_reject_share is much, expected a number from 0 to 1"),
         ("run", "max_reject_share: 10", "max_reject_share is 10, expected a number from 0 to 1"),
         ("build", "max_reject_share: .nan", "max_reject_share is nan, expected a number from 0 to 1"),
+        ("test", "max_view_test_structures: -1", "max_view_test_structures is -1, expected a number of structures"),
     ],
 )
 def test_a_variable_that_makes_no_sense_is_named(

@@ -17,7 +17,7 @@ import yaml
 Node = dict[str, Any]
 
 # What the package lets a project set: the tests that prove a key, and the prefixes of the models of a layer.
-KEY_TESTS = [{"unique", "not_null"}, {"unique_combination_of_columns"}, {"contract_is_enforced"}]
+KEY_TESTS = [{"unique", "not_null"}, {"adds_up_to"}, {"contract_is_enforced"}]
 PREFIXES = {"staging": ("stg_",), "core": ("fct_", "dim_"), "reporting": ("rpt_",)}
 MARTS = ("core", "reporting")
 

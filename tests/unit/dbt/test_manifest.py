@@ -78,17 +78,15 @@ def test_tests_are_read_and_of_the_expected_kinds(manifest: Node) -> None:
         kinds[kind_of(test)] = kinds.get(kind_of(test), 0) + 1
     assert kinds == {
         "accepted_values": 5,
-        "adds_up_to": 10,
+        "adds_up_to": 7,
         "contract_is_enforced": 4,
-        "expression_is_true": 1,
         "not_null": 1,
         "num_features_match": 2,
         "relationship_to_many": 1,
         "relationships": 1,
-        "singular": 11,
+        "singular": 13,
         "structures_reach": 2,
         "unique": 1,
-        "unique_combination_of_columns": 8,
     }
 
 
