@@ -55,6 +55,8 @@ def _run(arguments: list[str], *, is_plain: bool) -> None:
         os.environ["PYTHON_DOTENV_DISABLED"] = "1"
     # dbt makes hundreds of thousands of objects that stay: to look at them again and again is a tenth of its start.
     gc.set_threshold(100_000, 50, 50)
+    # Python's keeper of semaphores would complain of those of a dbt that is interrupted.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     if os.environ.get("NO_COLOR"):  # no-color.org, which dbt does not know
         os.environ.setdefault("DBT_USE_COLORS", "false")
     from dbt.cli.main import cli  # noqa: PLC0415 - it takes seconds, in which Ctrl-C is answered

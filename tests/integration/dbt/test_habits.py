@@ -22,13 +22,10 @@ TEST_DATABASE = "deepcvr_development_test"
 
 
 @pytest.fixture
-def own(project: DbtProject, root: Path, tmp_path: Path) -> Iterator[DbtProject]:
+def own(project: DbtProject, root: Path, tmp_path: Path) -> DbtProject:
     """A project that a test may change, over the same server with a small load that is not built."""
     stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
-    yield create_project(tmp_path / "own", root, project.mysql)
-    project.query(
-        f"drop database if exists {DATABASE}", f"drop database if exists {STAGING}", database="information_schema"
-    )
+    return create_project(tmp_path / "own", root, project.mysql)
 
 
 @contextmanager

@@ -277,7 +277,7 @@ def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
 ) -> None:
     for name in ("embedded", "pipeline", "dbt_adapter"):
         shutil.copytree(root / name, tmp_path / name)
-    for name in ("requirements.txt", "requirements-checks.txt", "pipeline.yml"):
+    for name in ("requirements.txt", "requirements-checks.txt", "requirements-dbt.txt", "pipeline.yml"):
         shutil.copy2(root / name, tmp_path / name)
     (tmp_path / ".embedded").mkdir()
     if (root / ".embedded" / "java").exists():

@@ -188,7 +188,7 @@ def test_every_row_of_every_table_is_counted(built: Built) -> None:
 def test_the_command_writes_the_page_and_says_where(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.settings._mysql", lambda *_: built.settings.mysql)
+    monkeypatch.setattr("pipeline.settings.read_mysql", lambda *_: built.settings.mysql)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "pages" / "page.html"
 
