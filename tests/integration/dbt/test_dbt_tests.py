@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -422,6 +423,28 @@ def test_above_the_limit_a_view_of_all_structures_is_not_even_read(project: DbtP
         unread = project.failed_tests(*arguments, "--vars", "max_view_test_structures: 10")
     assert len(read) == len(views)
     assert unread == set()
+
+
+# A reporting view, and what it would decide otherwise.
+OTHER_DECISIONS = {
+    "sampling_stratum": ("when click_label = 1 and conversion_label = 0", "when click_label = 1"),
+    "load_history": ("state = 'superseded'", "state = 'loaded'"),
+    "load_reconciliation": ("state <> 'superseded'", "state <> ''"),
+}
+
+
+@mariadb_in_soak
+def test_a_view_that_decides_otherwise_is_seen_by_its_unit_test(project: DbtProject, published: Published) -> None:
+    assert published
+    files = {view: project.folder / f"dbt_project/models/reporting/{view}.sql" for view in OTHER_DECISIONS}
+    right = {view: file.read_text() for view, file in files.items()}
+    for view, file in files.items():
+        assert OTHER_DECISIONS[view][0] in right[view]
+        file.write_text(right[view].replace(*OTHER_DECISIONS[view]))
+    _, output = project.run("test", "--select", "test_type:unit")
+    for view, file in files.items():
+        file.write_text(right[view])
+    assert {view for view in files if re.search(rf"FAIL 1 {view}::unit_", output)} == files.keys(), output
 
 
 def test_a_sound_build_passes_every_test(project: DbtProject, published: Published) -> None:

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.erd import draw, read_manifest
 
 Node = dict[str, Any]
@@ -70,6 +72,19 @@ def test_a_key_of_several_columns_is_named_by_the_description(manifest: Node) ->
     for model in of_type(manifest, "model"):
         for constraint in model["constraints"]:
             assert "Its key is " + ", ".join(f"`{column}`" for column in constraint["columns"]) in model["description"]
+
+
+@pytest.mark.parametrize(
+    ("exposure", "code"),
+    [("data_report", "report/*.py"), ("load_report", "pipeline/summary.py"), ("parquet_export", "export/*.py")],
+)
+def test_an_exposure_names_the_views_that_its_command_reads(
+    manifest: Node, root: Path, exposure: str, code: str
+) -> None:
+    views = {model["name"] for model in of_type(manifest, "model") if model["fqn"][1] == "reporting"}
+    parents = manifest["exposures"][f"exposure.deepcvr.{exposure}"]["depends_on"]["nodes"]
+    text = "".join(path.read_text() for path in root.glob(code))
+    assert views & {parent.split(".")[-1] for parent in parents} == {view for view in views if f'"{view}"' in text}
 
 
 def test_tests_are_read_and_of_the_expected_kinds(manifest: Node) -> None:
