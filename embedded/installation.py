@@ -69,7 +69,6 @@ def install(root: Path | None = None, *, for_checks: bool = False) -> None:
             if not os.environ.get("MYSQL_HOST"):
                 _install_mysql(embedded_dir)
             install_packages(root / ".venv", requirements, lock_descriptor=descriptor)
-            (root / ".venv" / "bin" / "dbt").write_text(_DBT, encoding="utf-8")
             _compile_explode(root)
             if for_checks:
                 for kind in programs.NAMES:
@@ -253,13 +252,17 @@ def _install_requirements(
 ) -> None:
     command = [str(environment / "bin" / "python"), "-m", "pip", "install", "--progress-bar=off", "--no-input"]
     command += ["--disable-pip-version-check", "--no-warn-script-location"]
-    # pip reads a path in a file, that of the project's own adapter, from the folder that it runs in.
-    folder, purpose = requirements[0].parent, "install the Python packages"
-    for is_alone in (False, True):
-        files = [f"--requirement={path}" for path in requirements if (path.name == _WITHOUT_DEPENDENCIES) == is_alone]
-        if files:
-            full = [*command, *(["--no-deps"] if is_alone else []), *files]
-            _run(full, purpose, lock_descriptor, folder=folder, tell=lambda line: tell(_shortened(line)))
+
+    def install_files(files: Sequence[Path], *options: str) -> None:
+        full = [*command, *options, *(f"--requirement={path}" for path in files)]
+        # pip reads a path in a file, that of the project's own adapter, from the folder that it runs in.
+        folder, purpose = requirements[0].parent, "install the Python packages"
+        _run(full, purpose, lock_descriptor, folder=folder, tell=lambda line: tell(_shortened(line)))
+
+    install_files([path for path in requirements if path.name != _WITHOUT_DEPENDENCIES])
+    if alone := [path for path in requirements if path.name == _WITHOUT_DEPENDENCIES]:
+        install_files(alone, "--no-deps")
+        (environment / "bin" / "dbt").write_text(_DBT, encoding="utf-8")
 
 
 def _shortened(line: str) -> str:

@@ -25,7 +25,7 @@
 
 
 {% macro pymysql__safe_cast(field, type) -%}
-    cast({{ field }} as {{ castable_type(type) }})
+    {{ pymysql__cast(field, type) }}
 {%- endmacro %}
 
 
@@ -41,7 +41,7 @@
 
 {#- For the empty query that a contract is compared with. -#}
 {% macro mysql__get_phony_data_for_type(data_type) -%}
-    cast(null as {{ castable_type(data_type) }})
+    {{ pymysql__cast('null', data_type) }}
 {%- endmacro %}
 
 
