@@ -28,6 +28,17 @@ def own(project: DbtProject, root: Path, tmp_path: Path) -> DbtProject:
     return create_project(tmp_path / "own", root, project.mysql)
 
 
+@pytest.fixture
+def state(own: DbtProject, root: Path) -> Iterator[str]:
+    """What dbt knows of the train data set, which is built, beside a test data set that is staged."""
+    assert own.run("run")[0]
+    folder = own.folder / "state"
+    shutil.copytree(own.folder / "target", folder)
+    stage(own.mysql, TEST_DATABASE, generate_load(num_samples=100, num_groups=4, seed=2), root)
+    yield str(folder)
+    own.query(f"drop database {TEST_DATABASE}", f"drop database {TEST_DATABASE}_staging")
+
+
 @contextmanager
 def edited(path: Path, old: str, new: str) -> Iterator[None]:
     """A file with other words in it."""
@@ -163,12 +174,8 @@ def test_a_snapshot_keeps_what_a_table_has_held(own: DbtProject) -> None:
 
 
 @mariadb_in_soak
-def test_another_data_set_is_never_read_in_the_place_of_this_one(own: DbtProject, root: Path) -> None:
-    assert own.run("run")[0]
-    state = own.folder / "state"
-    shutil.copytree(own.folder / "target", state)
-    stage(own.mysql, TEST_DATABASE, generate_load(num_samples=100, num_groups=4, seed=2), root)
-    about = ["--defer", "--state", str(state), "--target", "test"]
+def test_another_data_set_is_never_read_in_the_place_of_this_one(own: DbtProject, state: str) -> None:
+    about = ["--defer", "--state", state, "--target", "test"]
 
     succeeded, output = own.run("run", "-s", "sample", *about)
     assert not succeeded
@@ -180,17 +187,11 @@ def test_another_data_set_is_never_read_in_the_place_of_this_one(own: DbtProject
     succeeded, output = own.run("run", "-s", "sample+", *about)  # all of it is here
     assert succeeded, output
     assert own.query("select count(*) from sample", database=TEST_DATABASE) == [(100,)]
-    own.query(f"drop database {TEST_DATABASE}", f"drop database {TEST_DATABASE}_staging")
 
 
 @mariadb_in_soak
-def test_a_clone_does_not_stand_in_the_way_of_the_tables_and_takes_none_away(own: DbtProject, root: Path) -> None:
-    assert own.run("run")[0]
-    state = own.folder / "state"
-    shutil.copytree(own.folder / "target", state)
-    stage(own.mysql, TEST_DATABASE, generate_load(num_samples=100, num_groups=4, seed=2), root)
-
-    succeeded, output = own.run("clone", "--state", str(state), "--target", "test")
+def test_a_clone_does_not_stand_in_the_way_of_the_tables_and_takes_none_away(own: DbtProject, state: str) -> None:
+    succeeded, output = own.run("clone", "--state", state, "--target", "test")
     assert succeeded, output
     succeeded, output = own.run("run", "--target", "test")
     assert succeeded, output
@@ -198,11 +199,10 @@ def test_a_clone_does_not_stand_in_the_way_of_the_tables_and_takes_none_away(own
     assert {kinds[name] for name in TABLES} == {"BASE TABLE"}
     assert own.query("select count(*) from sample", database=TEST_DATABASE) == [(100,)]
 
-    succeeded, output = own.run("clone", "--state", str(state), "--target", "test", "--full-refresh")
+    succeeded, output = own.run("clone", "--state", state, "--target", "test", "--full-refresh")
     assert not succeeded
     assert "is a table of this data set, and a clone would be a view of another: it stays" in output
     assert own.query("select count(*) from sample", database=TEST_DATABASE) == [(100,)]
-    own.query(f"drop database {TEST_DATABASE}", f"drop database {TEST_DATABASE}_staging")
 
 
 @mariadb_in_soak
