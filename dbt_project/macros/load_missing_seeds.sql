@@ -7,7 +7,8 @@
         {%- for seed in graph.nodes.values() if seed.resource_type == 'seed' and seed.package_name == project_name
             and seed.unique_id not in selected_resources -%}
             {%- set relation = api.Relation.create(schema=seed.schema, identifier=seed.alias) -%}
-            {%- if not table_kind(relation) -%}
+            {#- One without rows was left by a run that was killed between its two statements. -#}
+            {%- if not table_kind(relation) or not run_query("select 1 from " ~ relation ~ " limit 1") | length -%}
                 {%- set lines = adapter.read_seed(seed) -%}
                 {%- do adapter.create_schema(relation) -%}
                 {%- do run_query(create_seed_sql(relation, lines[0], seed)) -%}

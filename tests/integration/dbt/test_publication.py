@@ -369,6 +369,17 @@ def test_what_a_killed_run_had_parted_with_is_dropped_by_the_next(project: DbtPr
 
 
 @mariadb_in_soak
+def test_a_seed_that_a_killed_run_has_left_without_rows_is_filled(project: DbtProject, published: Published) -> None:
+    rows = project.rows("feature_field")
+    for left in ("delete from feature_field", "drop table feature_field"):
+        project.query(left)
+        project.succeed("run", "-s", "sampling_stratum")
+        assert project.rows("feature_field") == rows
+    assert rows
+    assert published
+
+
+@mariadb_in_soak
 def test_a_load_whose_features_have_not_landed_is_refused(project: DbtProject, published: Published) -> None:
     project.query("delete from feature_load", database=STAGING)
     succeeded, output = project.attempt("run")
