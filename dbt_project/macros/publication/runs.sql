@@ -99,7 +99,9 @@
         {%- do run_rename("rename table " ~ renames | join(', ')) -%}
         {%- do point_at_published_parents() -%}
         {%- do drop_generations('next') -%}
-        {{ log("The tables of load " ~ loads | unique | join(', ') ~ " are published again, for the run that replaced them "
+        {#- A view that stood in the place of a table is of no load. -#}
+        {%- set told = loads | select('number') | unique | join(', ') -%}
+        {{ log("The tables " ~ ("of load " ~ told ~ " " if told) ~ "are published again, for the run that replaced them "
             ~ "was not finished", info=True) }}
     {%- endif -%}
 {% endmacro %}
