@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.results import Figure, Measurement, Run, growth, table
 from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import SettingsError
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 _ROOT = Path(__file__).resolve().parents[1]
 RESULTS = _ROOT / "benchmarks" / "results"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 Measured: TypeAlias = Literal["seconds", "rate", "ratio", "bytes"]
 

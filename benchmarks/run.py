@@ -20,8 +20,9 @@ from embedded.mysql_server import memory_bytes
 from embedded.programs import Kind, provide_mysql_program
 from embedded.source_data.files import expected_bytes, write_archive
 from pipeline.cli import say
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import track
 from pipeline.settings import RECORD_KINDS, Settings
+from pipeline.units import duration, quantity
 
 _DATA_SET = "train"
 

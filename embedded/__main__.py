@@ -15,7 +15,6 @@ from pathlib import Path
 
 from embedded import DEFAULT_SCALE, DEFAULT_SEED
 from embedded.setup import OLDEST, version_advice
-from pipeline.activity import print_line
 from pipeline.cli import (
     DATA_SET_ENVIRONMENT,
     SERVER_ENVIRONMENT,
@@ -24,6 +23,7 @@ from pipeline.cli import (
     run_command,
     say,
 )
+from pipeline.progress import print_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

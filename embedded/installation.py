@@ -23,10 +23,10 @@ from pathlib import Path
 
 from embedded import apt, programs
 from embedded.processes import folder_size, lock, private_folder, require_free_space
-from pipeline.activity import working
 from pipeline.cli import say
 from pipeline.errors import ServiceError, SettingsError
 from pipeline.interrupt import end_children
+from pipeline.progress import working
 from pipeline.settings import require_nameable
 
 # Not the environment's own Python, which make finds while the environment is active, and which may be removed here.

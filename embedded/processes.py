@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.activity import print_line
 from pipeline.errors import ServiceError
+from pipeline.progress import print_line
 
 _LARGEST_LOG = 10_000_000
 _QUIET_WAIT_SECONDS = 1

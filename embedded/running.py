@@ -15,10 +15,10 @@ from pathlib import Path
 
 from embedded import mysql_server, s3_server
 from embedded.processes import folder_size, lock, private_folder
-from pipeline.activity import working
 from pipeline.cli import shown
 from pipeline.errors import ServiceError
-from pipeline.progress import duration, quantity
+from pipeline.progress import working
+from pipeline.units import duration, quantity
 
 Report = Callable[[str], None]
 

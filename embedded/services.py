@@ -13,12 +13,12 @@ from embedded.programs import find_mysql_program, work_folder
 from embedded.running import Report, ServiceStatus, describe_mysql, describe_s3, explained, services_folder
 from embedded.source_data.facts import DATA_SETS
 from embedded.source_data.files import expected_bytes, write_archive
-from pipeline.activity import working
 from pipeline.cli import shown
 from pipeline.commands import SETUP
 from pipeline.errors import ServiceError, UsageError
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import track, working
 from pipeline.settings import DataSet, Settings
+from pipeline.units import duration, quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

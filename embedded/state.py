@@ -19,7 +19,7 @@ from embedded.running import ServiceStatus, describe_mysql, describe_s3, explain
 from pipeline.commands import SETUP, make_command
 from pipeline.settings import MODES, check_environment, names_of_data_sets
 
-_PACKAGES = ("boto3", "numpy", "pymysql", "tqdm", "yaml")
+_PACKAGES = ("boto3", "numpy", "pymysql", "yaml")
 _STAGES = ("downloaded", "unpacked", "staged", "built", "tested")
 # As pipeline.status tells of what it does not know.
 _UNKNOWN = {"state": "unknown", "text": "?", "facts": {}}

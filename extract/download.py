@@ -44,10 +44,11 @@ from pipeline.landed import (
     record_assets,
     write_manifest,
 )
-from pipeline.progress import Progress, quantity, track
+from pipeline.progress import Progress, track
 from pipeline.settings import Settings
 from pipeline.source import find_source, open_client, unused_credentials
 from pipeline.steps import StepResult, byte_size, refuse_unknown
+from pipeline.units import quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

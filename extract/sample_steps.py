@@ -19,11 +19,11 @@ from pipeline.commands import python_command
 from pipeline.errors import ArchiveError, UsageError
 from pipeline.files import make_private_folder
 from pipeline.landed import ArchiveManifest, read_manifest
-from pipeline.progress import duration, quantity
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 from pipeline.source import require_source, source_line
 from pipeline.steps import Task
+from pipeline.units import duration, quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

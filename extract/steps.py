@@ -11,14 +11,14 @@ from functools import partial
 from typing import cast
 
 from extract.s3 import s3_errors
-from pipeline.activity import working
 from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
-from pipeline.progress import duration
+from pipeline.progress import working
 from pipeline.settings import Settings, Step, require_nameable
 from pipeline.source import require_source, source_line
 from pipeline.steps import Task
+from pipeline.units import duration
 
 
 def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:

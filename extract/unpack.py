@@ -40,9 +40,10 @@ from pipeline.landed import (
     record_assets,
     write_manifest,
 )
-from pipeline.progress import quantity, track
+from pipeline.progress import track
 from pipeline.settings import RECORD_KINDS, Settings
 from pipeline.steps import StepResult, refuse_unknown
+from pipeline.units import quantity
 
 if TYPE_CHECKING:
     from pipeline.registry import Asset

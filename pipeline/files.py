@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 # Left free for everything else that writes to the same disk.
 DISK_RESERVE = 64 << 20

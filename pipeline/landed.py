@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.activity import working
 from pipeline.files import read_json, sync_folder, write_json
+from pipeline.progress import working
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.activity import working
 from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parser, run_command, say
 from pipeline.commands import dbt_command, make_command
 from pipeline.mysql import MysqlConnection, explained
+from pipeline.progress import working
 from pipeline.published import hold_tables
 from pipeline.registry import LoadTotals, RunOfTests, file_totals, latest_test_run
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings

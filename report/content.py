@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from pipeline.commands import make_command
 from pipeline.page import SMALL_SIZE, count, figure, page, paragraph, percent, table
-from pipeline.progress import duration, quantity
 from pipeline.settings import Settings
+from pipeline.units import duration, quantity
 from report import plots
 from report.counts import SIDES, Counts, Field, FileCounts, LoadedFile, Side
 from report.drawing import MOST_CATEGORIES, FieldSample, SideSample
