@@ -18,10 +18,10 @@ from benchmarks.unpacking import measure_unpacking
 from benchmarks.workspace import copy_project, s3_server, workspace
 from embedded.mysql_server import memory_bytes
 from embedded.programs import Kind, provide_mysql_program
-from embedded.source_data.files import expected_bytes, write_archive
 from pipeline.cli import say
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import duration, quantity
 from pipeline.settings import RECORD_KINDS, Settings
+from source_data import generate_archive
 
 _DATA_SET = "train"
 
@@ -61,8 +61,7 @@ def measure_all(root: Path, scale: float, kinds: Sequence[Kind]) -> None:
 def _measure_files(archive: Path, scale: float, settings: Settings) -> Iterator[Measurement]:
     """Measure what needs no server."""
     begun = time.monotonic()
-    with track("generate", expected_bytes(_DATA_SET, scale=scale), "B") as progress:
-        summary = write_archive(archive, _DATA_SET, scale=scale, progress=progress.advance)
+    summary = generate_archive(archive, _DATA_SET, scale=scale)
     size = summary.skeleton.bytes + summary.common.bytes
     yield Measurement("generate the source data", time.monotonic() - begun, size, "B", is_baseline=True)
     yield from measure_unpacking(archive, settings)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded import DEFAULT_SCALE, DEFAULT_SEED
 from embedded.setup import OLDEST, version_advice
 from pipeline.activity import print_line
 from pipeline.cli import (
@@ -82,6 +81,9 @@ _INTERRUPTED = {
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pipeline.settings import GENERATED_SCALE as SCALE  # noqa: PLC0415
+    from pipeline.settings import GENERATED_SEED as SEED  # noqa: PLC0415
+
     common = argparse.ArgumentParser(add_help=False)
     add_verbose(common)
     parser = command_parser("python -m embedded", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
@@ -107,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     fill = commands.add_parser("fill", help="put generated archives into the embedded bucket", parents=[common])
     fill.add_argument("--force", action="store_true", help="replace the archives that are there")
     for command in (generate, fill):
-        command.add_argument("--scale", type=float, default=DEFAULT_SCALE, help="share of the full size (%(default)s)")
-        command.add_argument("--seed", type=int, default=DEFAULT_SEED, help="names the random numbers (%(default)s)")
+        command.add_argument("--scale", type=float, default=SCALE, help="share of the full size (%(default)s)")
+        command.add_argument("--seed", type=int, default=SEED, help="names the random numbers (%(default)s)")
     return parser
 
 
@@ -139,7 +141,7 @@ def _run(arguments: list[str]) -> None:
     elif parsed.command == "sql":
         sql_client.open_client(settings)
     elif parsed.command == "generate":
-        services.generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
+        services.source_data().generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
         say(f"{parsed.output} written")
     else:
         services.fill_bucket(settings, say, scale=parsed.scale, seed=parsed.seed, force=parsed.force)

@@ -23,6 +23,11 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
 TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
 
+# Of generated source data, where a call says nothing else: the share of the full size, and what names
+# the random numbers.
+GENERATED_SCALE = 0.001
+GENERATED_SEED = 20220601
+
 # The tables that dbt builds and keeps whole, parents first.
 CORE_TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
 

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from pyspark import SparkContext
 
-from embedded.source_data import write_csvs
 from pipeline.errors import LoadError, PipelineError, UsageError
 from pipeline.files import hold_lock
 from pipeline.landed import MemberManifest, now, write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
+from source_data import write_csvs
 from spark_jobs import draw_sample
 from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import run_step

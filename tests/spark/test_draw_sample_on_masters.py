@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.source_data import write_csvs
 from pipeline.landed import MemberManifest, now, write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, load_settings
+from source_data import write_csvs
 from spark_jobs import draw_sample
 from spark_jobs.draw_sample import run_step
 

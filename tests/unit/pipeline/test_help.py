@@ -19,8 +19,7 @@ COMMANDS = sorted(
     if path.parts[-2] != "benchmarks" or path.stem == "__main__"
     if path.stem != "run_dbt"  # whose help is dbt's
 )
-OTHERS = [["benchmarks.sampling"], ["benchmarks.concurrency"], ["benchmarks.document"], ["spark_jobs.draw_sample"]]
-OTHERS += [["spark_jobs.explode_features"]]
+OTHERS = [["benchmarks.document"], ["spark_jobs.draw_sample"], ["spark_jobs.explode_features"]]
 OTHERS += [["embedded", name] for name in ("up", "down", "sql", "status", "generate", "fill")]
 WITHOUT_ENVIRONMENT = {"pipeline.erd", "benchmarks"}
 

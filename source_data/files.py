@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from embedded import DEFAULT_SCALE, DEFAULT_SEED
-from embedded.source_data.facts import COMMON_ROW_BYTES, DATA_SETS, SKELETON_ROW_BYTES, DataSet
-from embedded.source_data.rows import Plan, common_chunks, make_plan, sample_chunks
-from embedded.source_data.text import Chunk
 from pipeline.errors import PipelineError, UsageError
+from pipeline.progress import track
+from pipeline.settings import GENERATED_SEED
+from source_data.facts import COMMON_ROW_BYTES, DATA_SETS, SKELETON_ROW_BYTES, DataSet
+from source_data.rows import Plan, common_chunks, make_plan, sample_chunks
+from source_data.text import Chunk
 
 SMALLEST_SCALE = 0.00001
 # Level 6 makes the archive a fifth smaller and takes four times as long.
@@ -59,18 +60,24 @@ class ArchiveSummary:
     labels: dict[tuple[int, int], int]
 
 
-def expected_bytes(dataset: str, *, scale: float = DEFAULT_SCALE) -> int:
+def expected_bytes(dataset: str, *, scale: float) -> int:
     """What `write_archive` reports to `progress` in all: each row counts with the mean size of the source's rows."""
     data_set = _data_set(dataset, scale)
     return round(scale * data_set.samples) * SKELETON_ROW_BYTES + round(scale * data_set.groups) * COMMON_ROW_BYTES
+
+
+def generate_archive(path: Path, dataset: str, *, scale: float, seed: int = GENERATED_SEED) -> ArchiveSummary:
+    """Write the archive of a data set as `write_archive` does, and show how far it is."""
+    with track(f"generate {dataset}", expected_bytes(dataset, scale=scale), "B") as progress:
+        return write_archive(path, dataset, scale=scale, seed=seed, progress=progress.advance)
 
 
 def write_archive(
     path: Path,
     dataset: str,
     *,
-    scale: float = DEFAULT_SCALE,
-    seed: int = DEFAULT_SEED,
+    scale: float,
+    seed: int = GENERATED_SEED,
     progress: Progress | None = None,
 ) -> ArchiveSummary:
     """Write the archive of a data set: a gzipped tar of its two CSV files.
@@ -98,7 +105,7 @@ def write_archive(
     return summary
 
 
-def write_csvs(folder: Path, dataset: str, *, scale: float = DEFAULT_SCALE, seed: int = DEFAULT_SEED) -> ArchiveSummary:
+def write_csvs(folder: Path, dataset: str, *, scale: float, seed: int = GENERATED_SEED) -> ArchiveSummary:
     """Write the two CSV files of a data set into a folder that exists.
 
     Args:
