@@ -47,7 +47,7 @@ Exit code 0 means that all was measured, whether the figures were reached or not
 _EXAMPLES = """\
   python -m benchmarks                              0.1 % of train on MySQL: about two minutes
   SCALE=0.01 SERVER=both make bench                 1 % on MySQL and on MariaDB
-  nice python -m benchmarks --scale 0.1             10 %: needs about 40 GB of disk
+  nice python -m benchmarks --scale 0.1             10 %: needs about 25 GB of disk
 """
 
 

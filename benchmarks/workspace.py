@@ -11,20 +11,10 @@ from pathlib import Path
 
 from embedded.mysql_server import start_mysql, stop_mysql
 from embedded.processes import lock, private_folder
-from embedded.programs import Kind, find_mysql_program, provide_mysql_program
+from embedded.programs import Kind, MysqlProgram, find_mysql_program, provide_mysql_program
 from embedded.s3_server import S3Server, open_client, start_s3, stop_s3
 from pipeline.settings import MysqlSettings, Settings, load_settings
-
-# What the commands of the project consist of. It is copied, so that a command finds the copy as its root.
-_COPIED = (
-    *("Makefile", "pyproject.toml", "requirements.txt", "pipeline.yml", "profiles.yml", "dbt_project.yml"),
-    *("pipeline", "extract", "spark_jobs", "embedded", "dbt_project"),
-)
-_LINKED = (".venv", ".embedded/mysql", ".embedded/java")
-
-# What the person who measures has set must not reach the commands.
-_PREFIXES = ("AWS_", "MYSQL_", "DEEPCVR_", "DBT_", "MAKE", "MFLAGS")
-_NAMES = ("DATASET", "MODE", "FORCE", "SCALE", "SERVER")
+from tests.surroundings import copy_project, replace_surroundings
 
 
 @dataclass(frozen=True)
@@ -72,6 +62,8 @@ class ProjectCopy:
 def workspace(root: Path) -> Iterator[Workspace]:
     """Make the folder of a run, and remove it with all its servers at the end.
 
+    From here on this process, and with it what it starts, has an environment of somebody who has set nothing.
+
     Only one run at a time has it: two would measure each other. What a killed run left is removed first.
 
     Raises:
@@ -83,8 +75,9 @@ def workspace(root: Path) -> Iterator[Workspace]:
         _remove(place.folder)
         private_folder(place.folder)
         try:
-            for folder in (place.source, place.prepared):
+            for folder in (place.source, place.prepared, place.folder / "home"):
                 folder.mkdir()
+            replace_surroundings(place.folder / "home")
             yield place
         finally:
             _remove(place.folder)
@@ -99,6 +92,12 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def mysql_program(root: Path, kind: Kind) -> MysqlProgram:
+    """Give a server's program, that of a run or that of the checks."""
+    found = find_mysql_program(root / ".embedded", kind=kind)
+    return found or provide_mysql_program(root / ".checks", kind=kind)
+
+
 @contextmanager
 def mysql_server(place: Workspace, base: Path, kind: Kind) -> Iterator[MysqlSettings]:
     """Run a new MySQL server, set up as the embedded one is, on a socket alone; its data is removed at the end.
@@ -108,10 +107,8 @@ def mysql_server(place: Workspace, base: Path, kind: Kind) -> Iterator[MysqlSett
         base: the server's folder.
         kind: MySQL or MariaDB.
     """
-    program = find_mysql_program(place.root / ".embedded", kind=kind)
-    program = program or provide_mysql_program(place.root / ".checks", kind=kind)
     try:
-        server = start_mysql(program, base)
+        server = start_mysql(mysql_program(place.root, kind), base)
         yield MysqlSettings(host=None, port=0, user="root", password="", unix_socket=server.unix_socket)
     finally:
         stop_mysql(base)
@@ -133,7 +130,7 @@ def s3_server(place: Workspace, archive: Path) -> Iterator[S3Server]:
         stop_s3(base)
 
 
-def copy_project(place: Workspace, name: str, s3: S3Server | None = None) -> ProjectCopy:
+def make_copy(place: Workspace, name: str, s3: S3Server | None = None) -> ProjectCopy:
     """Copy the project, without what it has made.
 
     Args:
@@ -141,28 +138,13 @@ def copy_project(place: Workspace, name: str, s3: S3Server | None = None) -> Pro
         name: of the copy.
         s3: the source that the copy's commands read from.
     """
-    folder = private_folder(place.folder / name)
-    private_folder(folder / ".embedded")
-    for part in _COPIED:
-        path = place.root / part
-        if path.is_dir():
-            shutil.copytree(path, folder / part, ignore=shutil.ignore_patterns("*.pyc"))
-        else:
-            shutil.copy2(path, folder / part)
-    for part in _LINKED:
-        if (place.root / part).exists():
-            (folder / part).symlink_to(place.root / part)
-    return ProjectCopy(load_settings(root=folder, environ={}), _environment(s3))
-
-
-def _environment(s3: S3Server | None) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES) and name not in _NAMES}
-    if s3 is None:
-        return clean
-    entry = s3.services_entry
-    return clean | {
-        "AWS_ENDPOINT_URL": entry["endpoint_url"],
-        "AWS_ACCESS_KEY_ID": entry["access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": entry["secret_access_key"],
-        "AWS_DEFAULT_REGION": entry["region"],
-    }
+    environment = dict(os.environ)
+    if s3 is not None:
+        entry = s3.services_entry
+        environment |= {
+            "AWS_ENDPOINT_URL": entry["endpoint_url"],
+            "AWS_ACCESS_KEY_ID": entry["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": entry["secret_access_key"],
+            "AWS_DEFAULT_REGION": entry["region"],
+        }
+    return ProjectCopy(load_settings(root=copy_project(place.folder / name), environ={}), environment)

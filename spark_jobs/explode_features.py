@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -201,7 +201,7 @@ def _land(
     *,
     verbose: bool,
 ) -> float:
-    parts = _interleaved(load.pending, files)
+    parts = interleaved(load.pending, [file.path for file in files])
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
     land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
@@ -233,10 +233,15 @@ def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]
         begin += size
 
 
-def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[Part]:
-    """Order partitions so that both files advance together: tasks side by side then seldom share a table."""
-    paths = {file.path.name: file.path for file in files}
-    size = {file.path.name: file.path.stat().st_size for file in files}
+def interleaved(partitions: Iterable[Partition], files: Iterable[Path]) -> list[Part]:
+    """Order partitions so that both files advance together: tasks side by side then seldom share a table.
+
+    Args:
+        partitions: those of all files.
+        files: the files.
+    """
+    paths = {path.name: path for path in files}
+    size = {name: path.stat().st_size for name, path in paths.items()}
     ordered = sorted(partitions, key=lambda partition: partition.end_byte / size[partition.source_file])
     return [(paths[partition.source_file], partition) for partition in ordered]
 

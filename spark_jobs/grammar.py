@@ -1,6 +1,6 @@
 r"""The grammar of the source's records, as a plain parser of one line.
 
-A record is one line of a CSV file without header or quotes:
+A record is one line of a CSV file without quotes; a header line, and empty lines at the end, are no records:
 
     sample          sample_id,click_label,conversion_label,common_feature_index,num_features,features_list
     common feature  common_feature_index,num_features,features_list
@@ -9,8 +9,8 @@ A feature list joins feature structures with `\x01`; a structure is `feature_nam
 The list may be empty, with num_features 0. Source: the Ali-CCP files themselves; their publisher documents only the
 three separators. A line ends in a newline, or in a carriage return and a newline; the end of the file stands for one.
 
-This parser is the definition. It is slow, and says why a record is rejected; `spark_jobs.explode` finds the same
-records good or bad many at a time.
+This parser is the definition. It is slow, and says why a record is rejected; `spark_jobs.records` finds the same
+records good by compiled code, and gives it the others.
 """
 
 from __future__ import annotations
