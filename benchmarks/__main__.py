@@ -10,7 +10,6 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from embedded.programs import Kind
 from pipeline.cli import command_parser, run_command
@@ -81,7 +80,7 @@ def _measure(options: argparse.Namespace) -> None:
     kinds = _kinds(options.server or os.environ.get("SERVER") or "mysql")
     from benchmarks.run import measure_all  # noqa: PLC0415 - a mistake in the call needs none of it
 
-    measure_all(Path(__file__).resolve().parents[1], scale, kinds)
+    measure_all(scale, kinds)
 
 
 def _scale(text: str) -> float:

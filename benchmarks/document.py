@@ -10,14 +10,13 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.results import Run, read_runs, table, with_growth
+from benchmarks.results import RESULTS, Run, read_runs, table, with_growth
 from embedded.programs import NAMES
 from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import SettingsError
 from pipeline.progress import quantity
 
 _ROOT = Path(__file__).resolve().parents[1]
-RESULTS = _ROOT / "benchmarks" / "results"
 DOCUMENT = _ROOT / "docs" / "performance.md"
 PLOT = _ROOT / "docs" / "assets" / "stage-times.svg"
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 from embedded.programs import NAMES, Kind
 from pipeline.progress import quantity
 
+RESULTS = Path(__file__).resolve().parent / "results"
+
 Measured: TypeAlias = Literal["seconds", "rate", "ratio", "bytes"]
 
 # Stages from one scale to one ten times as large.

@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.bare_load import Prepared, prepare
 from benchmarks.exploding import measure_exploding, tasks_of
 from benchmarks.job import dbt_seconds, measure_job
-from benchmarks.results import Measurement, Run, read_runs, table, with_growth, write
+from benchmarks.results import RESULTS, Measurement, Run, read_runs, table, with_growth, write
 from benchmarks.unpacking import measure_unpacking
-from benchmarks.workspace import make_copy, mysql_program, s3_server, workspace
+from benchmarks.workspace import make_copy, s3_server, workspace
 from embedded.mysql_server import memory_bytes
 from embedded.programs import Kind
 from pipeline.cli import say
@@ -23,15 +23,15 @@ from pipeline.progress import duration, quantity
 from pipeline.settings import RECORD_KINDS, Settings
 from source_data import generate_archive
 from spark_jobs.explode_features import interleaved
+from tests.surroundings import mysql_program
 
 _DATA_SET = "train"
 
 
-def measure_all(root: Path, scale: float, kinds: Sequence[Kind]) -> None:
+def measure_all(scale: float, kinds: Sequence[Kind]) -> None:
     """Measure every stage, print a table for each server and write it as JSON.
 
     Args:
-        root: the project.
         scale: the share of the full size of train.
         kinds: the servers to measure on, one after the other.
 
@@ -41,22 +41,22 @@ def measure_all(root: Path, scale: float, kinds: Sequence[Kind]) -> None:
     begun = time.monotonic()
     load = os.getloadavg()[0]
     say(f"measuring {scale:g} of {_DATA_SET} on {_describe_machine()}, load average {load:.1f}")
-    with workspace(root) as place:
-        settings = make_copy(place, "unpacked").settings
-        archive = place.source / settings.data_set.archive
+    with workspace() as place:
+        settings = make_copy(place / "unpacked").settings
+        archive = place / "source" / settings.data_set.archive
         common = _reported(_measure_files(archive, scale, settings))
         paths = {kind: settings.member_path(kind) for kind in RECORD_KINDS}
         partitions = [partition for kind in RECORD_KINDS for _, _, partition in tasks_of(paths[kind], kind)]
         say("  writing the rows as text for the bare loads")
-        prepared = prepare(interleaved(partitions, paths.values()), place.prepared)
-        with s3_server(place, archive) as s3:
+        prepared = prepare(interleaved(partitions, paths.values()), place / "prepared")
+        with s3_server(place / "s3", archive) as s3:
             for kind in kinds:
-                title = mysql_program(place.root, kind).title
+                title = mysql_program(kind).title
                 say(f"{title}:")
-                copy = make_copy(place, kind, s3)
+                copy = make_copy(place / kind, s3)
                 measurements = [*common, *_reported(measure_job(place, copy, kind, prepared))]
                 conditions = _conditions(title, load, archive, settings, prepared)
-                _publish(root / "benchmarks" / "results", Run(scale, kind, conditions, measurements, dbt_seconds(copy)))
+                _publish(Run(scale, kind, conditions, measurements, dbt_seconds(copy)))
     say(f"measured in {duration(time.monotonic() - begun)}")
 
 
@@ -106,8 +106,8 @@ def _describe_machine() -> str:
     return f"{len(os.sched_getaffinity(0))} cores, {quantity(memory_bytes(), 'B')} of memory, {platform.system()}"
 
 
-def _publish(folder: Path, run: Run) -> None:
+def _publish(run: Run) -> None:
     say("")
-    for line in table(with_growth(run, read_runs(folder))):
+    for line in table(with_growth(run, read_runs(RESULTS))):
         say(line)
-    say(f"\nwritten to {write(folder, run)}")
+    say(f"\nwritten to {write(RESULTS, run)}")
