@@ -23,8 +23,8 @@ from embedded.source_data import write_csvs
 from pipeline.cli import command_parser, run_command, say
 from pipeline.settings import RECORD_KINDS, load_settings
 from spark_jobs.context import spark_context
-from spark_jobs.draw_sample import Job, count_population, draw_pieces, make_plan, open_job
 from spark_jobs.partitions import read_range
+from spark_jobs.sampling.job import Job, count_population, draw_pieces, make_plan, open_job
 from spark_jobs.sampling.parameters import read_design
 from spark_jobs.sampling.passes import Range
 
