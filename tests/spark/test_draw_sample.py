@@ -29,6 +29,7 @@ from spark_jobs import draw_sample
 from spark_jobs.context import spark_context
 from spark_jobs.draw_sample import run_step
 from spark_jobs.grammar import Record, parse_record
+from spark_jobs.sampling import job
 from spark_jobs.sampling.findings import Findings
 from tests.records import REAL_LINE
 
@@ -55,7 +56,7 @@ def context(root: Path) -> Iterator[SparkContext]:
 def settings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: SparkContext) -> Settings:
     monkeypatch.setattr(draw_sample, "spark_context", lambda *_args, **_options: nullcontext(context))
     # Several ranges of each file, though the files are small.
-    monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 100_000)
+    monkeypatch.setattr(job, "SMALLEST_RANGE", 100_000)
     return replace(load_settings(root=root, environ={}), unpacked_folder=tmp_path, sample_folder=tmp_path / "sample")
 
 
@@ -141,7 +142,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_ranges(
     one, other = drawn(settings), manifest(settings)
     assert first[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
-    monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 64 << 20)
+    monkeypatch.setattr(job, "SMALLEST_RANGE", 64 << 20)
     again = replace(settings, force=True)
     run_step(again, parameters(again))
     assert sample_paths(again).archive.read_bytes() == first
@@ -230,13 +231,13 @@ def test_the_account_of_a_sample_says_what_each_impression_stands_for(
     given: dict[str, Any],
 ) -> None:
     seen: list[Findings] = []
-    describe = draw_sample._described_findings
+    write = draw_sample._write
 
-    def see(found: Findings) -> dict[str, Any]:
-        seen.append(found)
-        return describe(found)
+    def see(*arguments: Any, **named: Any) -> Findings:
+        seen.append(write(*arguments, **named))
+        return seen[-1]
 
-    monkeypatch.setattr(draw_sample, "_described_findings", see)
+    monkeypatch.setattr(draw_sample, "_write", see)
     land(generated)
     run_step(settings, parameters(settings, **given))
     told, (found,) = manifest(settings), seen
@@ -310,7 +311,7 @@ def test_files_that_are_replaced_while_they_are_read_give_no_sample(
     land(generated)
     run_step(settings, parameters(settings))
     before = sample_paths(settings).archive.read_bytes()
-    plan = draw_sample.make_plan
+    plan = job.make_plan
 
     def replace_and_plan(*arguments: Any) -> Any:
         path = settings.member_path("sample")

@@ -12,14 +12,14 @@ from pipeline.landed import MemberManifest, now, write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, load_settings
 from source_data import write_csvs
-from spark_jobs import draw_sample
 from spark_jobs.draw_sample import run_step
+from spark_jobs.sampling import job
 
 
 def test_the_same_seed_gives_the_same_bytes_on_every_spark_master(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 100_000)
+    monkeypatch.setattr(job, "SMALLEST_RANGE", 100_000)
     write_csvs(tmp_path, "train", scale=0.0003)
     checksums = set()
     for number, master in enumerate(["local[1]", "local-cluster[2,1,1024]"]):

@@ -21,7 +21,7 @@ COMMANDS = sorted(
 )
 OTHERS = [["benchmarks.document"], ["spark_jobs.draw_sample"], ["spark_jobs.explode_features"]]
 OTHERS += [["embedded", name] for name in ("up", "down", "sql", "status", "generate", "fill")]
-WITHOUT_ENVIRONMENT = {"pipeline.erd", "benchmarks"}
+WITHOUT_ENVIRONMENT = {"benchmarks"}
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.registry import Asset
 from pipeline.settings import Settings, load_settings
-from report.content import Findings, render
+from report import content
+from report.content import Findings
 from report.counts import Counts, Field, FileCounts, GroupSize, Impression, LoadedFile, Rejects, Side, Stratum
 from report.drawing import FieldSample, Ranks, SideSample
 
@@ -21,6 +22,11 @@ SKELETON = "sample_skeleton_train.csv"
 @pytest.fixture
 def settings(root: Path) -> Settings:
     return load_settings(root=root, environ={})
+
+
+def render(settings: Settings, findings: Findings, now: datetime) -> str:
+    """The page, wherever its lines are broken."""
+    return " ".join(content.render(settings, findings, now).split())
 
 
 def field_sample(*, num_rows: int = 10, values: tuple[float, ...] = (1.0,)) -> FieldSample:
