@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -380,28 +380,15 @@ def _save(path: Path, descriptor: int, journal: _Journal, done: set[int]) -> Non
 
 
 def _write_journal(path: Path, journal: _Journal) -> None:
-    write_json(
-        _journal_path(path),
-        {
-            "etag": journal.etag,
-            "size_bytes": journal.size_bytes,
-            "part_bytes": journal.part_bytes,
-            "done": sorted(journal.done),
-        },
-    )
+    write_json(_journal_path(path), asdict(journal) | {"done": sorted(journal.done)})
 
 
 def _parse_journal(declared: Mapping[str, Any]) -> _Journal | None:
     try:
-        journal = _Journal(
-            str(declared["etag"]),
-            int(declared["size_bytes"]),
-            int(declared["part_bytes"]),
-            frozenset(int(number) for number in declared["done"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        journal = _Journal(**declared | {"done": frozenset(declared["done"])})
+        is_sound = journal.part_bytes > 0 and all(0 <= number < journal.num_parts for number in journal.done)
+    except (KeyError, TypeError):
         return None
-    is_sound = journal.part_bytes > 0 and all(0 <= number < journal.num_parts for number in journal.done)
     return journal if is_sound else None
 
 

@@ -70,7 +70,7 @@ def _stretches(marks: Sequence[Mark], size: int, path: Path) -> Iterator[tuple[M
     begin = marks[0]
     for mark, following in pairwise(marks):
         if following[0] - mark[0] > MAX_LINE_SIZE:
-            raise LoadError(f"{path} has a line of more than {MAX_LINE_SIZE} bytes after byte {mark[0]}")
+            raise LoadError(f"{path} has a line of more than {MAX_LINE_SIZE} bytes at byte {mark[0]}")
         if following[0] - begin[0] >= size or following is marks[-1]:
             yield begin, following
             begin = following

@@ -10,7 +10,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,11 @@ def context(root: Path) -> Iterator[SparkContext]:
 
 @pytest.fixture
 def settings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: SparkContext) -> Settings:
-    monkeypatch.setattr(draw_sample, "spark_context", lambda *_args, **_options: nullcontext(context))
+    def shared_context(_: Settings, name: str, *, log: Path | None) -> AbstractContextManager[SparkContext]:
+        assert (name, log) == ("deepcvr sample", root / "logs" / "spark.log")
+        return nullcontext(context)
+
+    monkeypatch.setattr(draw_sample, "spark_context", shared_context)
     # Several ranges of each file, though the files are small.
     monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 100_000)
     return replace(load_settings(root=root, environ={}), unpacked_folder=tmp_path, sample_folder=tmp_path / "sample")

@@ -286,14 +286,14 @@ def test_the_job_runs_on_executors_in_processes_of_their_own(
     @contextmanager
     def watched_context(settings: Settings, name: str, *, log: Path | None) -> Iterator[SparkContext]:
         with spark_context(settings, name, log=log) as context:
-            masters.append(context.master)
+            masters.append((name, context.master))
             yield context
 
     monkeypatch.setattr(explode_features, "spark_context", watched_context)
     unpacked()
     run_step(replace(settings, spark_master="local-cluster[1,2,1024]"), SMALL_PARTITIONS)
 
-    assert masters == ["local-cluster[1,2,1024]"]
+    assert masters == [("deepcvr explode", "local-cluster[1,2,1024]")]
     assert rows(registry, "select count(*) from sample_feature") == [(2 * NUM_SAMPLES,)]
 
 

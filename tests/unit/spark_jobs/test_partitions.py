@@ -69,7 +69,7 @@ def test_a_line_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "some.csv"
     path.write_bytes(b"1\n" + b"x" * 40 + b"\n2\n")
 
-    with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes after byte 2"):
+    with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes at byte 2"):
         plan_partitions(path, "sample", asset_of(path), 100)
     with pytest.raises(LoadError, match=r"some\.csv has a line of more than 16 bytes"):
         list(read_range(path, 0, 45))
