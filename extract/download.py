@@ -383,7 +383,7 @@ def _write_journal(path: Path, journal: _Journal) -> None:
     write_json(_journal_path(path), asdict(journal) | {"done": sorted(journal.done)})
 
 
-def _parse_journal(declared: Mapping[str, Any]) -> _Journal | None:
+def _parse_journal(declared: dict[str, Any]) -> _Journal | None:
     try:
         journal = _Journal(**declared | {"done": frozenset(declared["done"])})
         is_sound = journal.part_bytes > 0 and all(0 <= number < journal.num_parts for number in journal.done)
