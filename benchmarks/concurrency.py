@@ -24,11 +24,12 @@ from embedded.mysql_server import find_mysql
 from embedded.programs import Kind
 from embedded.source_data.files import write_csvs
 from pipeline.cli import command_parser, run_command, say
-from pipeline.landed import MemberManifest, write_manifest
+from pipeline.landed import Asset, write_manifest
+from pipeline.lines import Lines
 from pipeline.mysql import connect
-from pipeline.registry import Asset, load_totals, open_registry, record_asset
+from pipeline.registry import load_totals, open_registry, record_asset
 from pipeline.settings import RECORD_KINDS, MysqlSettings, Settings, load_settings
-from spark_jobs.explode_features import run_step
+from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE, run_step
 
 _TASKS = (1, 2, 4)
 
@@ -52,7 +53,8 @@ def measure(place: Workspace, kind: Kind, scale: float) -> Iterator[str]:
         _record(settings)
         for tasks in _TASKS:
             before = _cpu_seconds(server.pid)
-            report = run_step(replace(settings, spark_master=f"local[{tasks}]", force=True), {}).result
+            run = replace(settings, spark_master=f"local[{tasks}]", force=True)
+            report = run_step(run, DEFAULT_PARTITION_SIZE).result
             cpu_seconds = _cpu_seconds(server.pid) - before
             seconds, num_rows = seconds_of_report(report), _num_rows(settings)
             yield (
@@ -63,14 +65,23 @@ def measure(place: Workspace, kind: Kind, scale: float) -> Iterator[str]:
 
 def _record(settings: Settings) -> None:
     """Record the files as unpacking would."""
-    now = datetime.now(UTC).replace(tzinfo=None)
     with closing(open_registry(settings)) as registry:
         for kind in RECORD_KINDS:
-            content = settings.member_path(kind).read_bytes()
-            checksum = hashlib.sha256(content).hexdigest()
-            manifest = MemberManifest("0" * 64, len(content), checksum, 0, now.isoformat())
-            write_manifest(settings.member_path(kind), manifest)
-            record_asset(registry, Asset(settings.member_uri(kind), "", len(content), checksum, 0, now))
+            path = settings.member_path(kind)
+            content = path.read_bytes()
+            lines = Lines(len(content))
+            lines.update(content)
+            asset = Asset(
+                settings.member_uri(kind),
+                "",
+                len(content),
+                datetime.now(UTC),
+                hashlib.sha256(content).hexdigest(),
+                lines.num_lines,
+                marks=lines.marks,
+            )
+            write_manifest(path, asset)
+            record_asset(registry, asset)
 
 
 def _num_rows(settings: Settings) -> int:

@@ -61,7 +61,7 @@ def measure(folder: Path, scale: float) -> Speeds:
     paths = {kind: folder / settings.data_set.members[kind] for kind in RECORD_KINDS}
     size = sum(path.stat().st_size for path in paths.values())
     design = read_design(settings.sample)
-    with spark_context(settings, log=settings.root / "logs" / "spark.log") as context:
+    with spark_context(settings, "deepcvr benchmark", log=settings.root / "logs" / "spark.log") as context:
         job = open_job(context, paths, folder, None)
         population = count_population(job, design)
         plan = make_plan(design, population)

@@ -78,9 +78,9 @@ def _run(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) or os.environ.get(name.upper()) for name in SAMPLE_PARAMETERS}
     parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
     upload = options.upload or read_flag("UPLOAD", os.environ.get("UPLOAD"))
-    sample_steps.check(settings, parameters)
+    draw = sample_steps.check(settings, parameters)
     if not options.check:
-        sample_steps.run(settings, parameters, upload=upload)
+        sample_steps.run(settings, draw, upload=upload)
 
 
 def _parser() -> argparse.ArgumentParser:

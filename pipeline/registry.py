@@ -22,6 +22,7 @@ from pymysql.err import MySQLError
 from pipeline.activity import print_line
 from pipeline.background import beside
 from pipeline.errors import DatabaseError, LoadError
+from pipeline.landed import Asset
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.settings import DataSet, MysqlSettings, RecordKind, Settings
 
@@ -91,27 +92,6 @@ create table if not exists test_run (
 """
 
 _TABLES = {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD, "test_run": _TEST_RUN}
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One landed object: the archive, or a CSV file unpacked from it.
-
-    Attributes:
-        uri: `s3://bucket/key`, with `#member` for a CSV file.
-        etag: the ETag of the object in S3.
-        size_bytes: size of the archive or of the CSV file.
-        sha256: checksum of the archive or of the CSV file, in hex.
-        num_rows: lines of the CSV file; None for the archive.
-        landed_at: when it landed, in UTC.
-    """
-
-    uri: str
-    etag: str
-    size_bytes: int
-    sha256: str
-    num_rows: int | None
-    landed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -226,6 +206,17 @@ def _add_kinds(cursor: Cursor, data_set: DataSet) -> None:
         )
 
 
+def record_assets(settings: Settings, assets: Sequence[Asset]) -> None:
+    """Record in the staging database that assets have landed.
+
+    Raises:
+        DatabaseError: the server cannot be reached, or refuses.
+    """
+    with closing(open_registry(settings)) as connection:
+        for asset in assets:
+            record_asset(connection, asset)
+
+
 def record_asset(connection: MysqlConnection, asset: Asset) -> None:
     """Record that an asset has landed, in place of what was recorded under its URI."""
     connection.begin()
@@ -242,12 +233,15 @@ def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
     """Give what is recorded of an asset, if it has landed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select uri, etag, size_bytes, sha256, num_rows, landed_at from asset where uri = %s"
+            "select uri, etag, size_bytes, landed_at, sha256, num_rows from asset where uri = %s"
             " order by landed_at desc limit 1",
             (uri,),
         )
         row = cursor.fetchone()
-    return Asset(*row) if row else None
+    if not row:
+        return None
+    uri, etag, size_bytes, landed_at, sha256, num_rows = row
+    return Asset(uri, etag, size_bytes, landed_at.replace(tzinfo=UTC), sha256, num_rows)
 
 
 def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Partition, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.commands import make_command
 from pipeline.errors import LoadError
 from pipeline.files import read_json, write_json
-from pipeline.landed import MemberManifest, read_manifest
+from pipeline.landed import read_manifest
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 
 
@@ -98,7 +98,7 @@ def read_source(settings: Settings) -> SampleSource:
             f" {make_command('sample', settings)}, which downloads it first"
         ) from None
     for file in source.files.values():
-        manifest = read_manifest(file.path, MemberManifest)
+        manifest = read_manifest(file.path)
         if manifest is None or manifest.sha256 != file.sha256:
             again = make_command("sample", settings)
             raise LoadError(f"{file.path} is not the file that was unpacked: run {again}, which lands it again")

@@ -146,6 +146,7 @@ class Settings:
         sample_folder: where `make sample` puts what it draws.
         export_folder: where `make export` puts what it writes.
         sample: the parameters of `make sample`.
+        sample_task: the module that draws it.
         spark_master: the Spark master; None leaves it to Spark's own configuration, and to `local[*]` after that.
     """
 
@@ -162,6 +163,7 @@ class Settings:
     export_folder: Path
     steps: tuple[Step, ...]
     sample: Mapping[str, Any]
+    sample_task: str
     spark_master: str | None
     force: bool
 
@@ -252,6 +254,7 @@ def load_settings(
         export_folder=root / _filled(folders, "folders", "exports", names),
         steps=_steps(declared.get("extract")),
         sample=_sample(_section(declared, "sample")),
+        sample_task=_task(_section(declared, "sample"), "sample"),
         spark_master=environ.get("SPARK_MASTER") or None,
         force=read_flag("FORCE", environ.get("FORCE")) if force is None else force,
     )
@@ -462,17 +465,21 @@ def _step(declared: Any, number: int) -> Step:
     if not isinstance(declared, dict):
         raise SettingsError(f"pipeline.yml: {where} must have a name and a task")
     parameters = {str(key): value for key, value in declared.items() if key not in ("name", "task")}
-    task = _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
+    task = _task(declared, where)
     name = _matching(_STEP_NAME, _text(declared, where, "name"), f"{where}, name")
     return Step(name=name, task=task, parameters=parameters)
 
 
+def _task(declared: Mapping[str, Any], where: str) -> str:
+    return _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
+
+
 def _sample(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    _refuse_unknown(section, "sample", SAMPLE_PARAMETERS)
+    _refuse_unknown(section, "sample", ("task", *SAMPLE_PARAMETERS))
     missing = [name for name in SAMPLE_PARAMETERS if section.get(name) is None]
     if missing:
         raise SettingsError(f"pipeline.yml: sample.{missing[0]} is missing")
-    return section
+    return {name: section[name] for name in SAMPLE_PARAMETERS}
 
 
 def _refuse_unknown(section: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from pipeline.landed import Asset
 from pipeline.mysql import MysqlConnection
 from pipeline.published import hold_tables
-from pipeline.registry import Asset, landed_asset
+from pipeline.registry import landed_asset
 from pipeline.settings import Settings
 
 Side = Literal["sample", "common"]

@@ -158,18 +158,17 @@ def read_parameters(parameters: Mapping[str, Any]) -> Design:
     return read_design(parameters)
 
 
-def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool = False) -> StepResult:
+def run_step(settings: Settings, design: Design, *, verbose: bool = False) -> StepResult:
     """Draw the sample of the run's data set, unless the very same has been drawn already.
 
     Args:
         settings: name the data set and the Spark master.
-        parameters: see `read_parameters`.
+        design: see `read_parameters`.
         verbose: let Spark's own output through.
 
     Raises:
         PipelineError: the sample is not drawn; one that was drawn before is still there.
     """
-    design = read_parameters(parameters)
     paths = sample_paths(settings)
     with hold_lock(settings.sample_folder / ".lock", f"another make sample is drawing from {settings.data_set.name}"):
         source = read_source(settings)
@@ -207,7 +206,7 @@ def _sha256(path: Path) -> str:
 def _draw(settings: Settings, design: Design, source: SampleSource, *, verbose: bool) -> Findings:
     paths = sample_paths(settings)
     log = None if verbose else settings.root / "logs" / "spark.log"
-    with spark_context(settings, log=log) as context:
+    with spark_context(settings, "deepcvr sample", log=log) as context:
         job = open_job(context, {kind: source.files[kind].path for kind in RECORD_KINDS}, paths.work, log)
         population = count_population(job, design)
         plan = make_plan(design, population)
@@ -587,6 +586,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(mode=options.mode, data_set=options.dataset, force=options.force or None)
         given = {name: getattr(options, name) or os.environ.get(name.upper()) for name in SAMPLE_PARAMETERS}
         parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
-        say(run_step(settings, parameters, verbose=options.verbose).result)
+        say(run_step(settings, read_parameters(parameters), verbose=options.verbose).result)
 
     return run_command(run, verbose=options.verbose, interrupted="run the same command again, the drawing begins again")

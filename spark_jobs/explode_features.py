@@ -30,7 +30,7 @@ from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
 from pipeline.commands import make_command
 from pipeline.errors import DatabaseError, LoadError
-from pipeline.landed import MemberManifest, read_manifest
+from pipeline.landed import Asset, read_manifest
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.registry import (
@@ -69,11 +69,11 @@ Part: TypeAlias = tuple[Path, Partition]
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A CSV file that has landed: where it is, what it holds, and its checksum."""
+    """A CSV file: where it is, what it holds, and what its manifest says."""
 
     path: Path
     kind: RecordKind
-    sha256: str
+    landed: Asset
 
 
 _NOTHING = LoadTotals(0, 0, 0, 0, 0)
@@ -107,18 +107,17 @@ def read_parameters(parameters: Mapping[str, Any]) -> int:
     return byte_size(parameters, "partition_size", default=DEFAULT_PARTITION_SIZE)
 
 
-def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool = False) -> StepResult:
+def run_step(settings: Settings, partition_size: int, *, verbose: bool = False) -> StepResult:
     """Land the data set's CSV files in the staging tables.
 
     Args:
         settings: name the data set, the databases and the Spark master.
-        parameters: see `read_parameters`.
+        partition_size: how many bytes of a file one transaction lands.
         verbose: let Spark's own output through.
 
     Raises:
         PipelineError: the load is not complete. What has landed stays, and the next run does the rest.
     """
-    partition_size = read_parameters(parameters)
     with (
         staging_lock(settings.mysql, settings.staging_database),
         waits_reported(settings.mysql, settings.staging_database),
@@ -154,19 +153,19 @@ def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind
     asset = landed_asset(registry, uri)
     if asset is None or not path.is_file():
         raise LoadError(f"{path} has not landed: run {make_command('extract', settings)}, which downloads it first")
-    manifest = read_manifest(path, MemberManifest)
-    if manifest is None or manifest.sha256 != asset.sha256:
+    landed = read_manifest(path)
+    if landed is None or landed.sha256 != asset.sha256:
         raise LoadError(
             f"{path} is not the file that was unpacked: run {make_command('extract', settings)}, which unpacks it again"
         )
-    return SourceFile(path, kind, asset.sha256)
+    return SourceFile(path, kind, landed)
 
 
 def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
     """Give the load of just these files that is complete or was begun, if there is one."""
     load_id, states = current_partitions(registry)
     planned_for = {(partition.source_file, partition.source_sha256) for partition in states}
-    wanted = {(file.path.name, file.sha256) for file in files if file.path.stat().st_size}
+    wanted = {(file.path.name, file.landed.sha256) for file in files if file.landed.size_bytes}
     if load_id is None or planned_for != wanted or not has_staging_tables(registry):
         return None
     pending = tuple(partition for partition, state in states.items() if state != "loaded")
@@ -190,9 +189,7 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
             " run the same command again"
         )
     partitions = [
-        partition
-        for file in files
-        for partition in plan_partitions(file.path, file.kind, file.sha256, partition_size, verify=True)
+        partition for file in files for partition in plan_partitions(file.path, file.kind, file.landed, partition_size)
     ]
     supersede_load(registry)
     empty_staging_tables(registry)
@@ -207,7 +204,7 @@ def _land(settings: Settings, destination: Destination, files: Sequence[SourceFi
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
     land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
-    with spark_context(settings, log=log) as context:
+    with spark_context(settings, "deepcvr explode", log=log) as context:
         begun = time.monotonic()
         while left:
             with _progress(settings, destination.load_id, left):
@@ -327,7 +324,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(mode=options.mode, data_set=options.dataset, force=options.force or None)
         declared = next((step.parameters for step in settings.steps if step.task == "spark_jobs.explode_features"), {})
         given = {"partition_size": options.partition_size} if options.partition_size else {}
-        say(run_step(settings, {**declared, **given}, verbose=options.verbose).result)
+        partition_size = read_parameters({**declared, **given})
+        say(run_step(settings, partition_size, verbose=options.verbose).result)
 
     return run_command(
         explode,

@@ -24,7 +24,8 @@ from pipeline.settings import RECORD_KINDS, RecordKind
 from spark_jobs import partitions as partitions_module
 from spark_jobs.explode import Exploded, explode
 from spark_jobs.grammar import Record, parse_record
-from spark_jobs.partitions import plan_partitions, read_blocks
+from spark_jobs.partitions import read_blocks
+from tests.manifests import partitions_of
 
 Contents = tuple[list[bytes], bytes, list[tuple[int, str, bytes]], set[tuple[bytes, int]]]
 Counts = Counter[str]
@@ -328,7 +329,7 @@ def check_round(made: Round, folder: Path) -> Counts:
     expected = plainly(made.lines, made.kind)
     try:
         with mock.patch.object(partitions_module, "BLOCK_SIZE", made.block_size):
-            planned = plan_partitions(path, made.kind, "", made.partition_size)
+            planned = partitions_of(path, made.kind, "", made.partition_size)
             exploded = [explode(block, made.kind) for part in planned for block in read_blocks(path, part)]
         found = contents(exploded)
     except Exception as error:

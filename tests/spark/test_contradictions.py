@@ -16,7 +16,7 @@ import pytest
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import open_registry, supersede_load
 from pipeline.settings import MysqlSettings, Settings, load_settings
-from spark_jobs.explode_features import run_step
+from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE, run_step
 from spark_jobs.staging import empty_staging_tables
 from tests.contradictions import Expected, contradicting_files, expect
 from tests.spark.test_explode_features import rows, unpack
@@ -67,7 +67,7 @@ def landed(registry: MysqlConnection) -> Expected:
 @contextmanager
 def job(settings: Settings, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The job in a process of its own."""
-    call = (replace(settings, spark_master=environment["SPARK_MASTER"]), {"partition_size": "2 KiB"})
+    call = (replace(settings, spark_master=environment["SPARK_MASTER"]), 2 << 10)
     command, inherited = [sys.executable, "-c", JOB], spark_environment()
     with subprocess.Popen(
         command, cwd=settings.root, env={**inherited, **environment}, stdin=subprocess.PIPE
@@ -80,13 +80,13 @@ def job(settings: Settings, environment: Mapping[str, str]) -> Iterator[subproce
 
 @pytest.mark.parametrize(
     ("seed", "partition_size", "master"),
-    [(0, "300", "local[8]"), (1, "4 KiB", "local[2]"), (2, "1 MiB", "local[1]")],
+    [(0, 300, "local[8]"), (1, 4 << 10, "local[2]"), (2, 1 << 20, "local[1]")],
 )
 def test_whatever_contradicts_another_record_is_rejected_however_the_files_are_cut(
-    settings: Settings, registry: MysqlConnection, seed: int, partition_size: str, master: str
+    settings: Settings, registry: MysqlConnection, seed: int, partition_size: int, master: str
 ) -> None:
     expected = unpack_contradictions(settings, registry, seed)
-    run_step(replace(settings, spark_master=master), {"partition_size": partition_size})
+    run_step(replace(settings, spark_master=master), partition_size)
 
     assert landed(registry) == expected
 
@@ -98,8 +98,8 @@ def test_no_mixture_of_contradictions_is_decided_otherwise(
 ) -> None:
     chance = random.Random(seed)
     expected = unpack_contradictions(settings, registry, seed, num_samples=chance.choice([10, 300, 2000]))
-    master, size = f"local[{chance.choice([1, 2, 8])}]", chance.choice(["200", "1 KiB", "16 KiB", "1 MiB"])
-    run_step(replace(settings, spark_master=master), {"partition_size": size})
+    master, size = f"local[{chance.choice([1, 2, 8])}]", chance.choice([200, 1 << 10, 16 << 10, 1 << 20])
+    run_step(replace(settings, spark_master=master), size)
 
     assert landed(registry) == expected
 
@@ -138,9 +138,9 @@ def test_a_run_tells_what_it_lands_again_and_a_second_one_changes_nothing(
 ) -> None:
     expected = unpack_contradictions(settings, registry, seed=1)
     repeats = sum("earlier line" in reason for _, _, reason, _ in expected.rejects)
-    first = run_step(settings, {}).result
+    first = run_step(settings, DEFAULT_PARTITION_SIZE).result
     printed = capsys.readouterr().out
-    second = run_step(settings, {}).result
+    second = run_step(settings, DEFAULT_PARTITION_SIZE).result
 
     assert (
         f"  {repeats:,} records repeat the key of an earlier line, and are rejected: what they are among is" in printed

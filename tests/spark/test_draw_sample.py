@@ -22,14 +22,16 @@ from pyspark import SparkContext
 from embedded.source_data import write_csvs
 from pipeline.errors import LoadError, PipelineError, UsageError
 from pipeline.files import hold_lock
-from pipeline.landed import MemberManifest, now, write_manifest
+from pipeline.landed import write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
 from spark_jobs import draw_sample
 from spark_jobs.context import spark_context
-from spark_jobs.draw_sample import run_step
+from spark_jobs.draw_sample import read_parameters, run_step
 from spark_jobs.grammar import Record, parse_record
 from spark_jobs.sampling.findings import Findings
+from spark_jobs.sampling.parameters import Design
+from tests.manifests import asset_of
 from tests.records import REAL_LINE
 
 SCALE = 0.0005
@@ -47,7 +49,8 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Lines:
 @pytest.fixture(scope="module")
 def context(root: Path) -> Iterator[SparkContext]:
     """One Spark context for all samples: it takes longer to start than they do to be drawn."""
-    with spark_context(replace(load_settings(root=root, environ={}), spark_master="local[2]"), log=None) as context:
+    local = replace(load_settings(root=root, environ={}), spark_master="local[2]")
+    with spark_context(local, "test", log=None) as context:
         yield context
 
 
@@ -69,7 +72,7 @@ def land(settings: Settings) -> Callable[[Lines], None]:
             path, data = settings.member_path(kind), b"".join(content[settings.data_set.members[kind]])
             path.write_bytes(data)
             files[kind] = SampledFile(path, len(data), hashlib.sha256(data).hexdigest())
-            write_manifest(path, MemberManifest("0" * 64, len(data), files[kind].sha256, 0, now()))
+            write_manifest(path, asset_of(path))
         settings.sample_folder.mkdir(exist_ok=True)
         joined = hashlib.sha256("".join(file.sha256 for file in files.values()).encode()).hexdigest()
         write_source(settings, SampleSource("s3://bucket/key", "etag", joined, files))
@@ -77,8 +80,8 @@ def land(settings: Settings) -> Callable[[Lines], None]:
     return write
 
 
-def parameters(settings: Settings, **given: Any) -> dict[str, Any]:
-    return {**settings.sample, "margin": "20%", **given}
+def parameters(settings: Settings, **given: Any) -> Design:
+    return read_parameters({**settings.sample, "margin": "20%", **given})
 
 
 def drawn(settings: Settings) -> Lines:

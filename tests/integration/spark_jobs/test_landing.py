@@ -21,7 +21,7 @@ from pipeline.registry import Partition, begin_load, current_partitions, superse
 from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.features import collect_features, land_features
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.partitions import plan_partitions
+from tests.manifests import partitions_of
 from tests.records import REAL_LINE
 
 SHA256 = "0" * 64
@@ -32,7 +32,7 @@ SKELETON = "sample_skeleton_train.csv"
 
 
 def plan(staging: MysqlConnection, path: Path, *, partition_size: int = 1 << 20) -> tuple[int, list[Partition]]:
-    partitions = plan_partitions(path, "sample", SHA256, partition_size)
+    partitions = partitions_of(path, "sample", SHA256, partition_size)
     return begin_load(staging, partitions), partitions
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from benchmarks.bare_load import Part, prepare
 from benchmarks.exploding import tasks_of
 from benchmarks.run import in_order_of_landing
+from pipeline.landed import write_manifest
+from tests.manifests import asset_of
 
 SAMPLES = b"1,0,0,bacff91692951881,2,210\x029052218\x031.0\x01205\x024186222\x030.69315\n7,1,0,bacff91692951881,0,\n"
 GROUPS = b"bacff91692951881,1,121\x023438658\x031.0\n"
@@ -25,6 +27,8 @@ def rows(parts: tuple[Part, ...]) -> dict[str, tuple[str, bytes, int]]:
 def test_rows_are_prepared_for_staging_and_for_the_keyed_tables(tmp_path: Path) -> None:
     (tmp_path / "samples.csv").write_bytes(SAMPLES)
     (tmp_path / "groups.csv").write_bytes(GROUPS)
+    for path in (tmp_path / "samples.csv", tmp_path / "groups.csv"):
+        write_manifest(path, asset_of(path))
     tasks = [*tasks_of(tmp_path / "samples.csv", "sample"), *tasks_of(tmp_path / "groups.csv", "common_feature")]
     prepared = prepare(in_order_of_landing(tasks), tmp_path)
     assert rows(prepared.staging) == {

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.registry import Asset
+from pipeline.landed import Asset
 from pipeline.settings import Settings, load_settings
 from report.content import Findings, render
 from report.counts import Counts, Field, FileCounts, GroupSize, Impression, LoadedFile, Rejects, Side, Stratum
@@ -48,7 +48,7 @@ def side_sample(*names: str, num_all: int) -> SideSample:
 def findings() -> Findings:
     loaded = LoadedFile(2, SKELETON, "a" * 64, True, 4, 4, 101, 100, 1300, 1, 0, NOW, NOW)
     counts = Counts(
-        archive=Asset("s3://bucket/train.tar.gz", "etag", 1_000_000, "c" * 64, None, NOW),
+        archive=Asset("s3://bucket/train.tar.gz", "etag", 1_000_000, NOW, "c" * 64),
         history=[loaded, replace(loaded, load_id=1, is_current=False)],
         rejects=[Rejects(SKELETON, "wrong number of columns", 1, 17)],
         strata=[
