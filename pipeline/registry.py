@@ -244,6 +244,21 @@ def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
     return Asset(uri, etag, size_bytes, landed_at.replace(tzinfo=UTC), sha256, num_rows)
 
 
+def source_of_load(connection: MysqlConnection, load_id: int) -> tuple[Asset, ...]:
+    """Give the archive that a load is from, or the CSV files where they were found unpacked, as they landed last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select asset.uri from asset join load_partition on asset.sha256 = load_partition.source_sha256"
+            " where load_partition.load_id = %s group by asset.asset_id, asset.uri order by asset.asset_id desc",
+            (load_id,),
+        )
+        uris = [str(uri) for (uri,) in cursor.fetchall()]
+    # The latest, and what landed with it: the two files of one source are recorded together.
+    places = {uri: uri.partition("#")[0] for uri in uris[:2]}
+    found = (landed_asset(connection, uri) for uri in dict.fromkeys(reversed(places.values())))
+    return tuple(asset for asset in found if asset is not None)
+
+
 def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Partition, str]]:
     """Give the current load's number (None if there is none) and the state of each of its partitions."""
     with connection.cursor() as cursor:

@@ -118,14 +118,12 @@ def _lead(settings: Settings, counts: Counts, now: datetime) -> Markup:
         "<p>{} feature structures and {} different features, in the four tables of <code>{}</code>.</p>\n"
         "<p class=faint>{}Counted {} UTC.</p>\n"
     )
-    origin = Markup()
-    if counts.archive:
-        origin = Markup("From <code>{}</code>, {}, SHA-256 <code>{}…</code>, landed {} UTC. ").format(
-            counts.archive.uri,
-            quantity(counts.archive.size_bytes, "B"),
-            counts.archive.sha256[:_SHORT],
-            _when(counts.archive.landed_at),
+    origin = Markup().join(
+        Markup("From <code>{}</code>, {}, SHA-256 <code>{}…</code>, landed {} UTC. ").format(
+            asset.uri, quantity(asset.size_bytes, "B"), asset.sha256[:_SHORT], _when(asset.landed_at)
         )
+        for asset in counts.source
+    )
     features = sum(field.num_features for field in counts.fields)
     return text.format(f"{structures:,}", f"{features:,}", settings.database, origin, _when(now))
 

@@ -30,7 +30,7 @@ from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
 from pipeline.commands import make_command
 from pipeline.errors import DatabaseError, LoadError
-from pipeline.landed import Asset, read_manifest
+from pipeline.landed import Asset, file_of, manifest_path, read_manifest
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.registry import (
@@ -149,16 +149,15 @@ def _source_files(settings: Settings, registry: MysqlConnection) -> tuple[Source
 
 
 def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind) -> SourceFile:
-    path, uri = settings.member_path(kind), settings.member_uri(kind)
-    asset = landed_asset(registry, uri)
-    if asset is None or not path.is_file():
-        raise LoadError(f"{path} has not landed: run {make_command('extract', settings)}, which downloads it first")
+    path, again = settings.member_path(kind), make_command("extract", settings)
     landed = read_manifest(path)
-    if landed is None or landed.sha256 != asset.sha256:
-        raise LoadError(
-            f"{path} is not the file that was unpacked: run {make_command('extract', settings)}, which unpacks it again"
-        )
-    return SourceFile(path, kind, landed)
+    if landed is None:
+        what = "is not the file that was unpacked" if manifest_path(path).is_file() else "has not landed"
+        raise LoadError(f"{path} {what}: run {again}, with all of its steps")
+    asset = landed_asset(registry, landed.uri)
+    if asset is None or asset.sha256 != landed.sha256:
+        raise LoadError(f"{path} has not landed in this database: run {again}, with all of its steps")
+    return SourceFile(file_of(path, landed), kind, landed)
 
 
 def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
