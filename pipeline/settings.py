@@ -435,7 +435,7 @@ def _choose_source(
             raise SettingsError(f"{where} is {wish!r}, which is no address such as s3://bucket/prefix")
     elif wish not in ("generated", "s3"):
         kind, path = "files", _existing(wish, where)
-        reason = reason if where != "SOURCE" else "SOURCE"
+        reason = "SOURCE names it" if where == "SOURCE" else reason
     if kind == "s3":
         of_aws = [name for name in environ if name.startswith("AWS_")]
         _require_sendable(environ, {name: _UNSENDABLE if name in _CREDENTIALS else _CONTROL for name in of_aws})
