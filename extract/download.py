@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extract import local
 from extract.s3 import (
     RemoteObject,
     ReplacedError,
@@ -146,6 +147,8 @@ def run_step(settings: Settings, parameters: Parameters) -> StepResult:
         SourceError: the object cannot be read.
         PipelineError: the disk is full.
     """
+    if settings.source.kind == "files":
+        return local.register(settings)
     with closing(open_source(settings, parameters)) as client:
         return land(settings, client, parameters)
 
@@ -186,7 +189,7 @@ def land(settings: Settings, client: S3Client, declared: Parameters, *, command:
         forget(path)
     begun = time.monotonic()
     try:
-        found = look_at(client, settings.source.bucket, settings.archive_key)
+        found = _find(client, settings)
         asset = landed(path, found)
         if asset is not None:
             return StepResult(f"skipped: {asset.uri}, {quantity(asset.size_bytes, 'B')}, has landed already")
@@ -200,6 +203,18 @@ def land(settings: Settings, client: S3Client, declared: Parameters, *, command:
         raise
     rate = quantity(asset.size_bytes / (time.monotonic() - begun), "B")
     return StepResult(f"{quantity(asset.size_bytes, 'B')} from {asset.uri}, {rate}/s")
+
+
+def _find(client: S3Client, settings: Settings) -> RemoteObject:
+    """Look at the archive, by each of the names that it may have; where there is none, the usual one is told of."""
+    bucket, source = settings.source.bucket, settings.source
+    try:
+        return look_at(client, bucket, settings.archive_key)
+    except SourceError:
+        for name in settings.data_set.names[1:] if source.kind == "s3" else ():
+            with suppress(SourceError):
+                return look_at(client, bucket, source.key_of(name))
+        raise
 
 
 def _is_running(settings: Settings) -> bool:

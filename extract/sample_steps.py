@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from extract import download
-from extract.s3 import s3_errors
-from extract.steps import ReadyStep, make_ready, only_run, run_step
-from extract.unpack import unpack_archive
+from extract import download, local
+from extract.steps import ReadyStep, make_ready, name_source, only_run, run_step
+from extract.unpack import provide_files
 from extract.upload import SAMPLE_OF, check_target, find_object, full_settings
 from extract.upload import upload as upload_sample
 from pipeline.cli import say, shown
@@ -21,7 +20,6 @@ from pipeline.files import make_private_folder
 from pipeline.progress import duration
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import Settings, Step
-from pipeline.source import require_source, source_line
 from pipeline.steps import StepResult
 
 if TYPE_CHECKING:
@@ -43,9 +41,7 @@ def check(settings: Settings, parameters: Mapping[str, Any]) -> ReadyStep:
         SettingsError: the source's credentials are missing.
     """
     draw = make_ready(settings, Step("draw", settings.sample_task, parameters))
-    say(f"sample {source_line(settings)}")
-    with s3_errors(settings.archive_uri):
-        require_source(settings)
+    name_source("sample", settings)
     return draw
 
 
@@ -61,27 +57,48 @@ def run(settings: Settings, draw: ReadyStep, *, upload: bool) -> None:
         PipelineError: something failed; the message begins with the step's name.
     """
     begun = time.monotonic()
-    declared = next((step.parameters for step in settings.steps if step.task == "extract.download"), {})
-    parameters = download.read_parameters(declared)
-    with closing(download.open_source(settings, parameters)) as client:
-        origin = origin_of(client, settings)
-        if origin.archive_uri != settings.archive_uri:
-            say(f"  that is a sample: drawing from what it was drawn from, {origin.archive_uri}")
+    if settings.source.kind == "files":
         if upload:
-            check_target(client, settings, drawn_from=origin.archive_uri)
-        origin = replace(origin, force=False)  # that is to draw again, and not to land again
-        steps = [
-            ReadyStep("download", lambda: _download(client, origin, parameters)),
-            ReadyStep("unpack", lambda: _unpack(origin, settings)),
-            draw,
-            *([ReadyStep("upload", lambda: upload_sample(client, settings))] if upload else []),
-        ]
-        for number, step in enumerate(steps, start=1):
-            run_step(step, f"{number}/{len(steps)}")
+            raise UsageError("UPLOAD=1 puts a sample into the bucket that it is drawn from, and the source is none")
+        origin = replace(settings, force=False)
+        steps = [ReadyStep("download", lambda: _register(origin)), *_steps_after_download(origin, settings, draw)]
+        _run(steps)
+    else:
+        declared = next((step.parameters for step in settings.steps if step.task == "extract.download"), {})
+        parameters = download.read_parameters(declared)
+        with closing(download.open_source(settings, parameters)) as client:
+            steps = _steps_from_bucket(client, settings, draw, parameters, upload=upload)
+            _run(steps)
     say(
         f"sample {settings.data_set.name}, {settings.mode}: {len(steps)} steps in"
         f" {duration(time.monotonic() - begun)}; the report is {shown(sample_paths(settings).report)}"
     )
+
+
+def _run(steps: Sequence[ReadyStep]) -> None:
+    for number, step in enumerate(steps, start=1):
+        run_step(step, f"{number}/{len(steps)}")
+
+
+def _steps_from_bucket(
+    client: S3Client, settings: Settings, draw: ReadyStep, parameters: download.Parameters, *, upload: bool
+) -> list[ReadyStep]:
+    origin = origin_of(client, settings)
+    if origin.archive_uri != settings.archive_uri:
+        say(f"  that is a sample: drawing from what it was drawn from, {origin.archive_uri}")
+    if upload:
+        check_target(client, settings, drawn_from=origin.archive_uri)
+    origin = replace(origin, force=False)
+    return [
+        ReadyStep("download", lambda: _download(client, origin, parameters)),
+        *_steps_after_download(origin, settings, draw),
+        *([ReadyStep("upload", lambda: upload_sample(client, settings))] if upload else []),
+    ]
+
+
+def _steps_after_download(origin: Settings, settings: Settings, draw: ReadyStep) -> list[ReadyStep]:
+    """Give the steps that are the same for each source; FORCE is to draw again, and not to land again."""
+    return [ReadyStep("unpack", lambda: _unpack(origin, settings)), draw]
 
 
 def origin_of(client: S3Client, settings: Settings) -> Settings:
@@ -109,13 +126,18 @@ def _download(client: S3Client, origin: Settings, parameters: download.Parameter
         return download.land(origin, client, parameters, command="sample")
 
 
+def _register(origin: Settings) -> StepResult:
+    with only_run(origin):
+        return local.register(origin)
+
+
 def _unpack(origin: Settings, settings: Settings) -> StepResult:
     """Unpack what has landed, and leave word of it for the drawing."""
     with only_run(origin):
-        archive, files, result = unpack_archive(origin, command="sample")
+        (first, *_), files, result = provide_files(origin, command="sample")
     sampled = {
         kind: SampledFile(origin.member_path(kind), file.size_bytes, file.sha256) for kind, file in files.items()
     }
     make_private_folder(settings.sample_folder)
-    write_source(settings, SampleSource(archive.uri, archive.etag, archive.sha256, sampled))
+    write_source(settings, SampleSource(first.uri, first.etag, first.sha256, sampled))
     return result

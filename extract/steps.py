@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+from extract import local
 from extract.s3 import s3_errors
 from pipeline.activity import working
-from pipeline.cli import say
+from pipeline.cli import say, shown
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
 from pipeline.progress import duration
@@ -69,8 +70,24 @@ def check(settings: Settings, only: str | None) -> None:
         UsageError: no step has the name of the one to run.
         SettingsError: a setting makes no sense, or the source's credentials are missing.
     """
-    say(f"extract {source_line(settings)}")
+    name_source("extract", settings)
     choose_steps(settings, only)
+
+
+def name_source(command: str, settings: Settings) -> None:
+    """Say where the data comes from, and check that there is something, without asking any server.
+
+    Raises:
+        SettingsError: the source's credentials are missing, or a folder has nothing of the data set.
+    """
+    if settings.source.kind == "files":
+        found = local.find_local(settings)
+        place = f"{settings.data_set.name}, {settings.mode}: {shown(found.path)}"
+        say(f"{command} {place} ({settings.source.reason})")
+        if line := local.passed_over_line(found):
+            say(line)
+        return
+    say(f"{command} {source_line(settings)}")
     with s3_errors(settings.archive_uri):
         require_source(settings)
 
@@ -85,7 +102,7 @@ def run(settings: Settings, only: str | None = None) -> None:
     Raises:
         PipelineError: a step failed; the message begins with its name.
     """
-    say(f"extract {source_line(settings)}")
+    name_source("extract", settings)
     steps = choose_steps(settings, only)
     begun = time.monotonic()
     with only_run(settings):

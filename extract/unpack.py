@@ -23,12 +23,13 @@ from typing import IO, Any, BinaryIO, cast
 
 from isal import isal_zlib
 
+from extract.local import find_local, read_in_place
 from extract.s3 import EtagSum
 from pipeline.cli import say
 from pipeline.commands import make_command
 from pipeline.errors import ArchiveError, PipelineError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
-from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
+from pipeline.landed import Asset, file_of, manifest_path, part_path, publish, read_manifest, write_manifest
 from pipeline.lines import Lines
 from pipeline.progress import quantity, track
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
@@ -185,9 +186,34 @@ def run_step(settings: Settings, parameters: None) -> StepResult:  # noqa: ARG00
     """
     from pipeline.registry import record_assets  # noqa: PLC0415 - the driver is not needed before
 
-    archive, files, result = unpack_archive(settings)
-    record_assets(settings, [archive, *files.values()])
+    assets, _, result = provide_files(settings)
+    record_assets(settings, assets)
     return result
+
+
+def provide_files(
+    settings: Settings, *, command: str = "extract"
+) -> tuple[list[Asset], dict[RecordKind, Asset], StepResult]:
+    """Unpack the archive that settings name, or read its CSV files where they were found unpacked.
+
+    Args:
+        settings: name the source and the files.
+        command: the target of make that does so, which a message advises.
+
+    Returns:
+        What has landed, the CSV files among it by kind, and how the step ended.
+
+    Raises:
+        SettingsError: the source is a folder, and has nothing of the data set.
+        ArchiveError: the archive has not landed, is damaged, or does not hold what it should.
+        SourceError: the archive is not the object that was downloaded.
+        PipelineError: the disk is full.
+    """
+    if settings.source.kind == "files" and (found := find_local(settings)).archive is None:
+        files, result = read_in_place(settings, found)
+        return list(files.values()), files, result
+    archive, files, result = unpack_archive(settings, command=command)
+    return [archive, *files.values()], files, result
 
 
 def unpack_archive(
@@ -254,18 +280,19 @@ def unpack(archive: Path, landed: Asset, paths: Mapping[str, Path]) -> tuple[Ass
             manifest_path(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     parts = {name: part_path(path) for name, path in paths.items()}
+    content = file_of(archive, landed)
     try:
-        with disk_errors(archive), archive.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
+        with disk_errors(content), content.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
             files, sums = unpack_stream(
                 stream,
-                str(archive),
+                str(content),
                 landed,
                 parts,
                 largest_content=largest_content(landed.size_bytes),
                 advance=progress.advance,
             )
         if not (sums.are_as_before and sums.are_of_the_object):
-            raise ArchiveError(f"{archive} is not what was downloaded: its checksum has changed")
+            raise ArchiveError(f"{content} is not what was downloaded: its checksum has changed")
         with disk_errors(archive):
             known = replace(landed, sha256=sums.sha256)
             write_manifest(archive, known)
@@ -286,6 +313,8 @@ def _explained(error: ArchiveError, archive: Path, landed: Asset) -> PipelineErr
 
     One that was spoiled no longer counts as landed, so that the next run downloads it again.
     """
+    if landed.path:
+        return _explained_in_place(error, landed)
     sums = Sums(landed)
     with disk_errors(archive), archive.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -308,6 +337,17 @@ def _explained(error: ArchiveError, archive: Path, landed: Asset) -> PipelineErr
         f"{error}: it has changed on this disk since it was downloaded: run the same command again, it downloads it"
         " anew"
     )
+
+
+def _explained_in_place(error: ArchiveError, landed: Asset) -> ArchiveError:
+    """Say what to do about an archive that is read where it is, and that nobody but its owner may change."""
+    again = "put a good one there, or name another by SOURCE, and run the same command again"
+    if landed.md5_part_bytes is not None and "its checksum has changed" in str(error):
+        return ArchiveError(
+            f"{landed.path} is not what {Path(landed.path).name}.md5 says: {again}; where a browser has unpacked it on"
+            " its way, that sum is of another file: remove it"
+        )
+    return ArchiveError(f"{error}: {again}")
 
 
 def largest_content(archive_bytes: int) -> int:

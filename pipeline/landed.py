@@ -33,6 +33,8 @@ class Asset:
         md5_part_bytes: the size of the parts whose MD5 sums the ETag of an archive is made of; None where it is not to
             be compared with the content.
         marks: where lines of the CSV file begin, so that it is cut without being read.
+        path: of a file that is read where it is, and not beside its manifest.
+        version: of such a file, what tells it from another one of the same name, as `version_of` gives it.
     """
 
     uri: str
@@ -43,11 +45,28 @@ class Asset:
     num_rows: int | None = None
     md5_part_bytes: int | None = None
     marks: tuple[Mark, ...] = ()
+    path: str = ""
+    version: str = ""
 
     def is_from(self, archive: Asset) -> bool:
         """Tell whether this CSV file came from that very archive, which has been unpacked since it landed."""
         is_same = (self.uri.partition("#")[0], self.etag) == (archive.uri, archive.etag)
         return is_same and bool(archive.sha256)
+
+
+def file_of(path: Path, asset: Asset) -> Path:
+    """Give where a landed file is: under the name that it has landed by, or where it was all the time."""
+    return Path(asset.path) if asset.path else path
+
+
+def version_of(path: Path) -> str:
+    """Tell a file from another one that was put in its place, by what rsync goes by: size and time, and its inode.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = path.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
 
 
 def manifest_path(path: Path) -> Path:
@@ -75,6 +94,8 @@ def read_manifest(path: Path, *, verify: bool = True) -> Asset | None:
     """
     asset = _parse(read_json(manifest_path(path)) or {})
     try:
+        if asset is not None and asset.path:
+            return asset if version_of(Path(asset.path)) == asset.version else None
         if asset is None or path.stat().st_size != asset.size_bytes:
             return None
         return asset if not verify or _is_untouched(path, asset) or _verify(path, asset.sha256) else None

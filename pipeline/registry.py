@@ -2,7 +2,8 @@
 
 A load takes the CSV files of one archive into the staging tables, partition by partition. At any moment there is at
 most one current load; those before it are `superseded`. It is complete when each of its partitions is `loaded` and its
-distinct features have landed.
+distinct features have landed. A partition is `planned` while nothing of it is there, and `revised` while its rows are
+there and some of its records are to be rejected after all.
 """
 
 from __future__ import annotations
@@ -243,6 +244,21 @@ def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
     return Asset(uri, etag, size_bytes, landed_at.replace(tzinfo=UTC), sha256, num_rows)
 
 
+def source_of_load(connection: MysqlConnection, load_id: int) -> tuple[Asset, ...]:
+    """Give the archive that a load is from, or the CSV files where they were found unpacked, as they landed last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select asset.uri from asset join load_partition on asset.sha256 = load_partition.source_sha256"
+            " where load_partition.load_id = %s group by asset.asset_id, asset.uri order by asset.asset_id desc",
+            (load_id,),
+        )
+        uris = [str(uri) for (uri,) in cursor.fetchall()]
+    # The latest, and what landed with it: the two files of one source are recorded together.
+    places = {uri: uri.partition("#")[0] for uri in uris[:2]}
+    found = (landed_asset(connection, uri) for uri in dict.fromkeys(reversed(places.values())))
+    return tuple(asset for asset in found if asset is not None)
+
+
 def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Partition, str]]:
     """Give the current load's number (None if there is none) and the state of each of its partitions."""
     with connection.cursor() as cursor:
@@ -293,8 +309,18 @@ def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> 
     return load_id
 
 
-def claim_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> bool:
-    """Lock a partition until the transaction ends, and tell whether it is still to be loaded.
+def revise_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> None:
+    """Let a partition be landed again, if it is loaded, since some of its records are to be rejected."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update load_partition set state = 'revised' where load_id = %s and source_file = %s"
+            " and partition_number = %s and state = 'loaded'",
+            (load_id, partition.source_file, partition.partition_number),
+        )
+
+
+def claim_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> str:
+    """Lock a partition until the transaction ends, and give its state: planned, revised, or loaded already.
 
     A second attempt at the same partition (a retried or speculative task) waits here for the first, and then finds
     it loaded.
@@ -310,9 +336,9 @@ def claim_partition(connection: MysqlConnection, load_id: int, partition: Partit
         )
         row = cursor.fetchone()
     state = row[0] if row else "gone"
-    if state not in ("planned", "loaded"):
+    if state not in ("planned", "revised", "loaded"):
         raise LoadError(f"load {load_id} is {state}: another make extract has begun a new one")
-    return bool(state == "planned")
+    return str(state)
 
 
 def mark_loaded(

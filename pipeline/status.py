@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pipeline.commands import dbt_command, make_command
 from pipeline.errors import DatabaseError
 from pipeline.files import read_json
-from pipeline.landed import Asset, manifest_path, part_path, read_manifest
+from pipeline.landed import Asset, file_of, manifest_path, part_path, read_manifest
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.progress import quantity
 from pipeline.registry import (
@@ -216,7 +216,8 @@ def _downloaded(settings: Settings, archive: Asset | None) -> Stage:
     if archive is not None:
         at = archive.landed_at.isoformat()
         facts = {"uri": archive.uri, "bytes": archive.size_bytes, "sha256": archive.sha256 or None, "at": at}
-        return Stage("done", quantity(archive.size_bytes, "B"), facts)
+        place = " in place" if archive.path else ""
+        return Stage("done", quantity(archive.size_bytes, "B") + place, facts)
     # What the download has written down of its parts, so that it can go on.
     journal = read_json(manifest_path(part_path(settings.archive_path)))
     try:
@@ -239,13 +240,16 @@ def _unpacked(settings: Settings, archive: Asset | None) -> Stage:
         "bytes": size,
         "lines": sum(manifest.num_rows or 0 for manifest in manifests),
         "at": max(manifest.landed_at for manifest in manifests).isoformat(),
-        "files": [str(settings.member_path(kind)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one],
+        "files": [
+            str(file_of(settings.member_path(kind), one)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one
+        ],
     }
     if len(manifests) < len(found):
         return Stage("partly", f"{len(manifests)} of {len(found)} files", facts)
-    if archive and not all(manifest.is_from(archive) for manifest in manifests):
+    is_in_place = all(manifest.path for manifest in manifests)
+    if archive and not is_in_place and not all(manifest.is_from(archive) for manifest in manifests):
         return Stage("outdated", "of another archive", facts)
-    return Stage("done", quantity(size, "B"), facts)
+    return Stage("done", quantity(size, "B") + (" in place" if is_in_place else ""), facts)
 
 
 def _staged(settings: Settings, connection: MysqlConnection, tables: _Tables) -> tuple[int | None, Stage]:

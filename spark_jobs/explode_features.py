@@ -30,7 +30,7 @@ from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
 from pipeline.commands import make_command
 from pipeline.errors import DatabaseError, LoadError
-from pipeline.landed import Asset, read_manifest
+from pipeline.landed import Asset, file_of, manifest_path, read_manifest
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import duration, quantity, track
 from pipeline.registry import (
@@ -49,8 +49,9 @@ from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
 from pipeline.waiting import waits_reported
 from spark_jobs.context import spark_context
+from spark_jobs.contradictions import reject_repeats, reject_second_names
 from spark_jobs.failures import explained_failure
-from spark_jobs.features import land_features
+from spark_jobs.features import collect_features, land_features
 from spark_jobs.forms import check_form
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import holds_records, plan_partitions
@@ -130,9 +131,14 @@ def run_step(settings: Settings, partition_size: int, *, verbose: bool = False) 
                 return StepResult(f"skipped: {_counts(load.landed)} are in staging already")
             load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
-        seconds = _land(settings, destination, load, files, verbose=verbose) if load.pending else 0.0
+        seconds = _land(settings, destination, files, verbose=verbose)
         begun = time.monotonic()
-        num_features = land_features(destination)
+        features = collect_features(destination)
+        while num_rejects := reject_second_names(destination, _all_parts(settings, files), features):
+            _tell(num_rejects, "give a feature_id another feature_name than more records do")
+            _land(settings, destination, files, verbose=verbose)
+            features = collect_features(destination)
+        num_features = land_features(destination, features)
         seconds += time.monotonic() - begun
         with closing(open_registry(settings)) as registry:
             return StepResult(_summary(load_totals(registry, load.load_id), num_features, load, seconds))
@@ -143,16 +149,15 @@ def _source_files(settings: Settings, registry: MysqlConnection) -> tuple[Source
 
 
 def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind) -> SourceFile:
-    path, uri = settings.member_path(kind), settings.member_uri(kind)
-    asset = landed_asset(registry, uri)
-    if asset is None or not path.is_file():
-        raise LoadError(f"{path} has not landed: run {make_command('extract', settings)}, which downloads it first")
+    path, again = settings.member_path(kind), make_command("extract", settings)
     landed = read_manifest(path)
-    if landed is None or landed.sha256 != asset.sha256:
-        raise LoadError(
-            f"{path} is not the file that was unpacked: run {make_command('extract', settings)}, which unpacks it again"
-        )
-    return SourceFile(path, kind, landed)
+    if landed is None:
+        what = "is not the file that was unpacked" if manifest_path(path).is_file() else "has not landed"
+        raise LoadError(f"{path} {what}: run {again}, with all of its steps")
+    asset = landed_asset(registry, landed.uri)
+    if asset is None or asset.sha256 != landed.sha256:
+        raise LoadError(f"{path} has not landed in this database: run {again}, with all of its steps")
+    return SourceFile(file_of(path, landed), kind, landed)
 
 
 def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
@@ -162,7 +167,7 @@ def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Loa
     wanted = {(file.path.name, file.landed.sha256) for file in files if file.landed.size_bytes}
     if load_id is None or planned_for != wanted or not has_staging_tables(registry):
         return None
-    pending = tuple(partition for partition, state in states.items() if state == "planned")
+    pending = tuple(partition for partition, state in states.items() if state != "loaded")
     landed, has_features = load_totals(registry, load_id), has_loaded_features(registry, load_id)
     return Load(load_id, pending, len(states), landed, has_features)
 
@@ -190,32 +195,51 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
     return Load(begin_load(registry, partitions), tuple(partitions), len(partitions))
 
 
-def _land(
-    settings: Settings,
-    destination: Destination,
-    load: Load,
-    files: Sequence[SourceFile],
-    *,
-    verbose: bool,
-) -> float:
-    parts = interleaved(load.pending, [file.path for file in files])
+def _land(settings: Settings, destination: Destination, files: Sequence[SourceFile], *, verbose: bool) -> float:
+    """Land the partitions that are left, without the records that repeat a key, and give the seconds that it took."""
+    left = _left(settings)
+    if not left:
+        return 0.0
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
     land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
     with spark_context(settings, "deepcvr explode", log=log) as context:
         begun = time.monotonic()
-        with _progress(settings, load):
-            try:
-                tasks = list(_grouped(parts, context.defaultParallelism))
-                context.parallelize(tasks, len(tasks)).foreach(land)
-            except Exception as error:
-                raise explained_failure(error, log) from error
-        seconds = time.monotonic() - begun
+        while left:
+            with _progress(settings, destination.load_id, left):
+                try:
+                    tasks = list(_grouped(interleaved(left, [file.path for file in files]), context.defaultParallelism))
+                    context.parallelize(tasks, len(tasks)).foreach(land)
+                except Exception as error:
+                    raise explained_failure(error, log) from error
+            before, left = left, _left(settings)
+            if left and (num_rejects := reject_repeats(destination, _all_parts(settings, files), left)):
+                _tell(num_rejects, "repeat the key of an earlier line")
+                left = _left(settings)
+            elif left == before:
+                again = make_command("extract", settings)
+                raise LoadError(f"{len(left)} partitions have not been landed: run {again} again")
+        return time.monotonic() - begun
+
+
+def _states(settings: Settings) -> dict[Partition, str]:
     with closing(open_registry(settings)) as registry:
-        _, states = current_partitions(registry)
-    if left := sum(state != "loaded" for state in states.values()):
-        raise LoadError(f"{left} partitions have not been landed: run {make_command('extract', settings)} again")
-    return seconds
+        return current_partitions(registry)[1]
+
+
+def _all_parts(settings: Settings, files: Sequence[SourceFile]) -> list[Part]:
+    return interleaved(list(_states(settings)), [file.path for file in files])
+
+
+def _left(settings: Settings) -> list[Partition]:
+    """Give the partitions to land next: those that have what others wait for come first."""
+    states = _states(settings)
+    revised = [partition for partition, state in states.items() if state == "revised"]
+    return revised or [partition for partition, state in states.items() if state != "loaded"]
+
+
+def _tell(num_rejects: int, what: str) -> None:
+    say(f"  {num_rejects:,} records {what}, and are rejected: what they are among is landed again")
 
 
 def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]]:
@@ -243,9 +267,9 @@ def interleaved(partitions: Iterable[Partition], files: Iterable[Path]) -> list[
     return [(paths[partition.source_file], partition) for partition in ordered]
 
 
-def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
+def _progress(settings: Settings, load_id: int, left: Sequence[Partition]) -> AbstractContextManager[None]:
     """Show the rows that have landed, as the registry counts them, whichever machine landed them."""
-    total = sum(partition.num_lines for partition in load.pending)
+    total = sum(partition.num_lines for partition in left)
 
     def poll(ended: threading.Event) -> None:
         with (
@@ -254,9 +278,9 @@ def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
             closing(open_registry(settings)) as registry,
             track("explode", total, "rows") as progress,
         ):
-            before = load_totals(registry, load.load_id).num_lines
+            before = load_totals(registry, load_id).num_lines
             while not ended.wait(_SECONDS_BETWEEN_POLLS):
-                now = load_totals(registry, load.load_id).num_lines
+                now = load_totals(registry, load_id).num_lines
                 progress.advance(now - before)
                 before = now
 

@@ -65,12 +65,17 @@ class Reason(StrEnum):
     FEATURE_VALUE = "a feature_value is not a decimal number of at most 24 characters"
     LIST_LENGTH = "num_features differs from the length of the feature list"
     REPEATED_FEATURE = "a feature_id stands twice in the feature list"
+    # Of records that are good by themselves and contradict others, which the reason names behind a colon.
+    REPEATED_SAMPLE_ID = "the sample_id is that of an earlier line"
+    REPEATED_INDEX = "the common_feature_index is that of an earlier line"
+    SECOND_NAME = "a feature_id has another feature_name in more records"
     # Of lines that are no records at all; both end alike, and no other does.
     HEADER = "a header line, no record"
     EMPTY_LAST_LINE = "an empty last line, no record"
 
 
 NON_RECORDS = frozenset({Reason.HEADER, Reason.EMPTY_LAST_LINE})
+CONTRADICTIONS = frozenset({Reason.REPEATED_SAMPLE_ID, Reason.REPEATED_INDEX, Reason.SECOND_NAME})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pytest
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import begin_load, open_registry, supersede_load
 from pipeline.settings import RECORD_KINDS, MysqlSettings, RecordKind, load_settings
-from spark_jobs.features import land_features
+from spark_jobs.features import collect_features, land_features
 from spark_jobs.grammar import Record, parse_record
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.staging import empty_staging_tables, target_of
@@ -43,7 +43,7 @@ def land(mysql: MysqlSettings, staging: MysqlConnection, path: Path, kind: Recor
     partitions = partitions_of(path, kind, "0" * 64, partition_size)
     destination = Destination(mysql, f"{DATABASE}_staging", begin_load(staging, partitions))
     land_partitions(destination, [(path, partition) for partition in partitions])
-    land_features(destination)
+    land_features(destination, collect_features(destination))
 
 
 def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.errors import LoadError, PipelineError
@@ -90,6 +90,7 @@ def test_a_byte_order_mark_is_in_no_partition(tmp_path: Path) -> None:
 @given(lines=LINES, size=st.integers(1, 200))
 def test_ranges_hold_each_line_once_and_whole(lines: list[bytes], size: int) -> None:
     text = b"\n".join(lines)
+    assume(not text.startswith(BOM_UTF8))  # which is in no range
     with TemporaryDirectory() as folder:
         path = Path(folder) / "some.csv"
         path.write_bytes(text)
