@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from pipeline.printable import printable, printable_lines
-from pipeline.progress import duration, quantity
+from pipeline.progress import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def render(template: Path, **content: object) -> str:
         template: extends `page.html`, which has the style, and may use the macros of `parts.html`. What it is given is
             escaped, unless it is `Markup` already.
         content: what the template names. Beside it there are the filters `number`, `percent`, `count`, `quantity` (of
-            bytes), `duration` (of seconds) and `moment`.
+            bytes) and `moment`.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, _TEMPLATES]),
@@ -65,7 +65,6 @@ def render(template: Path, **content: object) -> str:
         "percent": percent,
         "count": count,
         "quantity": lambda size: quantity(size, "B"),
-        "duration": duration,
         "moment": "{:%Y-%m-%d %H:%M:%S}".format,
     }
     return printable_lines(environment.get_template(template.name).render(content))
