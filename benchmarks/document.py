@@ -70,8 +70,8 @@ def put_into(document: str, part: str) -> str:
 
 def draw(runs: Iterable[Run], path: Path) -> None:
     """Draw the seconds of the job's stages over the scale, a panel a server, as SVG."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import
-    from matplotlib.figure import Figure as Drawing  # noqa: PLC0415
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Drawing
 
     by_server = {server: [run for run in runs if run.server == server] for server in NAMES}
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "deepcvr", "font.family": "sans-serif"})

@@ -66,9 +66,9 @@ def tasks_of(path: Path, kind: RecordKind) -> list[Task]:
 
 def _ship_own_code() -> None:
     """Let Spark's workers have the functions of this package, which the context does not send them."""
-    from pyspark import cloudpickle  # noqa: PLC0415 - slow to import
+    from pyspark import cloudpickle
 
-    import benchmarks.exploding as this_module  # noqa: PLC0415, PLW0406
+    import benchmarks.exploding as this_module  # noqa: PLW0406
 
     for module in (this_module, published_method):
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
@@ -87,7 +87,7 @@ def _count_structures(task: Task) -> int:
 
 def _measure_published(settings: Settings, num_lines: int) -> Measurement:
     """Run the published method on the same share of both files."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - slow to import
+    from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.getOrCreate()
     # The shuffle would otherwise be put together into one partition for one core.

@@ -81,8 +81,8 @@ _INTERRUPTED = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    from pipeline.settings import GENERATED_SCALE as SCALE  # noqa: PLC0415
-    from pipeline.settings import GENERATED_SEED as SEED  # noqa: PLC0415
+    from pipeline.settings import GENERATED_SCALE as SCALE
+    from pipeline.settings import GENERATED_SEED as SEED
 
     common = argparse.ArgumentParser(add_help=False)
     add_verbose(common)
@@ -117,23 +117,23 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: list[str]) -> None:
     parsed, root = _parser().parse_args(arguments), Path(__file__).resolve().parents[1]
     # Not above: they take half a second, in which Ctrl-C would be answered by a traceback. The first need no packages.
-    from pipeline.settings import load_settings, read_flag  # noqa: PLC0415
+    from pipeline.settings import load_settings, read_flag
 
     if parsed.command == "down":
-        from embedded.running import stop_services  # noqa: PLC0415
+        from embedded.running import stop_services
 
         return stop_services(root / ".embedded", say)
     if parsed.command == "clean":
-        from embedded.cleaning import clean  # noqa: PLC0415
+        from embedded.cleaning import clean
 
         return clean(root, say, everything=parsed.all or read_flag("ALL", os.environ.get("ALL")))
     if parsed.command == "status":
-        from embedded.state import status_lines  # noqa: PLC0415
+        from embedded.state import status_lines
 
         for line in status_lines(root, as_json=parsed.json or read_flag("JSON", os.environ.get("JSON"))):
             say(line)
         return None
-    from embedded import services, sql_client  # noqa: PLC0415
+    from embedded import services, sql_client
 
     settings = load_settings()
     if parsed.command == "up":

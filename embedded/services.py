@@ -141,7 +141,7 @@ def source_data() -> Any:
 
 def _stored_scale(client: S3Client, settings: Settings, data_set: DataSet) -> float | None:
     """Give the scale of the archive in the bucket; None where there is none."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import, and not every command needs it
+    from botocore.exceptions import ClientError
 
     key = settings.source.key_of(data_set.archive)
     try:

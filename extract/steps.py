@@ -106,7 +106,7 @@ def run(settings: Settings, only: str | None = None) -> None:
     steps = choose_steps(settings, only)
     begun = time.monotonic()
     with only_run(settings):
-        from pipeline.probe import require_server  # noqa: PLC0415 - --help needs no driver
+        from pipeline.probe import require_server
 
         require_server(settings)
         for number, step in enumerate(steps, start=1):

@@ -184,7 +184,7 @@ def run_step(settings: Settings, parameters: None) -> StepResult:  # noqa: ARG00
         PipelineError: the disk is full.
         DatabaseError: the files cannot be recorded.
     """
-    from pipeline.registry import record_assets  # noqa: PLC0415 - the driver is not needed before
+    from pipeline.registry import record_assets
 
     assets, _, result = provide_files(settings)
     record_assets(settings, assets)

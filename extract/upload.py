@@ -115,7 +115,7 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
 
 
 def _put(client: S3Client, path: Path, uri: str, arguments: dict[str, Any]) -> None:
-    from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 - slow to import
+    from boto3.exceptions import S3UploadFailedError
 
     address = urlsplit(uri)
     with disk_errors(path), track("upload", path.stat().st_size, "B") as progress:

@@ -79,7 +79,7 @@ def track(label: str, total: int | None, unit: Unit, *, stream: TextIO | None = 
         with bar_shown(lambda: None):
             yield _Lines(label, total, unit, stream)
         return
-    from tqdm import tqdm  # noqa: PLC0415 - what only asks for a unit goes without
+    from tqdm import tqdm
 
     shown: list[tqdm[Never]] = []
 

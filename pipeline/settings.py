@@ -346,7 +346,7 @@ def names_of_data_sets(path: Path) -> list[str]:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml  # noqa: PLC0415 - what is checked before set-up goes without
+    import yaml
 
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8"))

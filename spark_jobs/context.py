@@ -125,7 +125,7 @@ def _prepare_environment(settings: Settings) -> None:
     Raises:
         LoadError: the Spark or the Java that is named does not serve.
     """
-    import pyspark  # noqa: PLC0415
+    import pyspark
 
     package = Path(pyspark.__file__).parent
     _require_pinned(pyspark.__version__)
@@ -186,8 +186,8 @@ def _log_in(gateway: JavaGateway) -> None:
 
 @contextmanager
 def _start_errors(master: str | None, log: Path | None) -> Iterator[None]:
-    from py4j.protocol import Py4JError  # noqa: PLC0415
-    from pyspark.errors import PySparkException  # noqa: PLC0415 - slow to import, and not every run needs Spark
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
 
     folder = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - asking for it may fail where the disk is full
     try:
@@ -203,7 +203,7 @@ def _start_errors(master: str | None, log: Path | None) -> Iterator[None]:
 
 def _stop(context: SparkContext) -> None:
     """End Spark. Of a JVM that has ended before, the job has told already, or there is nothing to tell."""
-    from py4j.protocol import Py4JError  # noqa: PLC0415
+    from py4j.protocol import Py4JError
 
     with warnings.catch_warnings(), suppress(Py4JError, OSError):
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -211,7 +211,7 @@ def _stop(context: SparkContext) -> None:
 
 
 def _start(settings: Settings, name: str, log: Path | None, folder: Path) -> SparkContext:
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
+    from pyspark import SparkConf, SparkContext
 
     master = settings.spark_master
     _require_standalone_master(master or "")
@@ -328,8 +328,8 @@ def _start_jvm(master: str | None, log: Path | None, folder: Path) -> JavaGatewa
     spark-defaults.conf overrides; and a folder that it makes at every start, by default in a home that a user of a
     container may not have.
     """
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
-    from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
 
     if SparkContext._gateway is not None:
         return None

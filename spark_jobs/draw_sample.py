@@ -119,7 +119,7 @@ def _write(
     population: Population,
     plan: Plan,
 ) -> Findings:
-    from spark_jobs.sampling.report import write_report  # noqa: PLC0415 - the driver alone draws plots
+    from spark_jobs.sampling.report import write_report
 
     paths, total = sample_paths(settings), sum(member.num_bytes for member in members)
     require_free_disk(paths.work, total, str(paths.archive))

@@ -201,7 +201,7 @@ def _decided(found: Sequence[Drawn], cuts: Mapping[Stratum, Cut]) -> tuple[list[
 def _progress(context: SparkContext, label: str, parts: Sequence[Range]) -> AbstractContextManager[None]:
     """Show how much of a file the tasks have done."""
     total = sum(part.end_byte - part.first_byte for part in parts)
-    from py4j.protocol import Py4JError  # noqa: PLC0415 - slow to import, and not every run needs Spark
+    from py4j.protocol import Py4JError
 
     def poll(ended: threading.Event) -> None:
         # What became of the JVM, the job tells.

@@ -450,7 +450,7 @@ class _Lines:
     """Writes the file of a range's drawn lines, whole or not at all, however often the task is run."""
 
     def __init__(self, folder: Path, part: Range) -> None:
-        from uuid import uuid4  # noqa: PLC0415
+        from uuid import uuid4
 
         self._number = part.number
         self._path = folder / f"{part.kind}-{part.number:06d}"

@@ -378,7 +378,7 @@ def _pooled(counts: Shares, pools: npt.NDArray[np.int64]) -> Shares:
 
 def chi_square_tail(statistic: float, degrees: float) -> float:
     """Give the chance that a chi-square variable is at least so large: an upper incomplete gamma function."""
-    import mpmath  # noqa: PLC0415 - for the driver: the executors need not have it
+    import mpmath
 
     return float(mpmath.gammainc(degrees / 2, statistic / 2, regularized=True))
 
