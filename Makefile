@@ -31,7 +31,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-checks docs-port run extract export sample test check soak lint format report docs erd up down status sql bench clean
+.PHONY: help setup setup-checks docs-port run extract export sample test check soak lint format report docs up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,10 +97,6 @@ docs: docs-port setup ## build dbt's documentation and serve it until Ctrl-C (DA
 	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
 	@$(VENV)/python -m pipeline.docs
-
-erd: setup ## draw the four tables anew, after a change of their contracts
-	@$(VENV)/python -m pipeline.run_dbt --quiet parse
-	@$(VENV)/python -m pipeline.erd
 
 up: setup ## start the embedded services that the settings call for
 	@$(VENV)/python -m embedded up

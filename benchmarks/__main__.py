@@ -10,7 +10,6 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from embedded.programs import Kind
 from pipeline.cli import command_parser, run_command
@@ -47,7 +46,7 @@ Exit code 0 means that all was measured, whether the figures were reached or not
 _EXAMPLES = """\
   python -m benchmarks                              0.1 % of train on MySQL: about two minutes
   SCALE=0.01 SERVER=both make bench                 1 % on MySQL and on MariaDB
-  nice python -m benchmarks --scale 0.1             10 %: needs about 40 GB of disk
+  nice python -m benchmarks --scale 0.1             10 %: needs about 25 GB of disk
 """
 
 
@@ -79,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(options: argparse.Namespace) -> None:
     scale = _scale(options.scale or os.environ.get("SCALE") or "0.001")
     kinds = _kinds(options.server or os.environ.get("SERVER") or "mysql")
-    from benchmarks.run import measure_all  # noqa: PLC0415 - a mistake in the call needs none of it
+    from benchmarks.run import measure_all
 
-    measure_all(Path(__file__).resolve().parents[1], scale, kinds)
+    measure_all(scale, kinds)
 
 
 def _scale(text: str) -> float:

@@ -18,9 +18,9 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from benchmarks.exploding import Task
 from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.registry import Partition
 from pipeline.settings import MysqlSettings, RecordKind
 from spark_jobs.explode import Exploded, explode
 from spark_jobs.feature_ids import Ids, distinct
@@ -60,25 +60,26 @@ class Prepared:
     keyed: tuple[Part, ...]
 
 
-def prepare(tasks: Iterable[Task], folder: Path) -> Prepared:
-    """Write the rows of the job's tasks as text, in the order of the tasks; the distinct features follow."""
+def prepare(partitions: Iterable[tuple[Path, Partition]], folder: Path) -> Prepared:
+    """Write the rows of partitions of files as text, in this order; the distinct features follow."""
     staging: list[Part] = []
     keyed: list[Part] = []
     found: dict[bytes, list[Ids]] = defaultdict(list)
-    for number, (path, kind, partition) in enumerate(tasks):
+    for number, (path, partition) in enumerate(partitions):
+        kind = partition.record_kind
         partition_number = b"%d" % partition.partition_number
         blocks = [explode(block, kind, partition_number) for block in read_blocks(path, partition)]
         for block in blocks:
             for name, ids in block.features.items():
                 found[name].append(ids)
-        of_staging, of_keyed = _write_task(kind, blocks, folder / f"{number:05}")
+        of_staging, of_keyed = _write_partition(kind, blocks, folder / f"{number:05}")
         staging += of_staging
         keyed += of_keyed
     features = _write_features({name: distinct(np.concatenate(ids)) for name, ids in found.items()}, folder)
     return Prepared((*staging, *features), (*features, *keyed))
 
 
-def _write_task(kind: RecordKind, blocks: Sequence[Exploded], stem: Path) -> tuple[list[Part], list[Part]]:
+def _write_partition(kind: RecordKind, blocks: Sequence[Exploded], stem: Path) -> tuple[list[Part], list[Part]]:
     target = target_of(kind)
     structures = _write(
         target.structures,

@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.background import beside
 from pipeline.errors import PipelineError
+from tests.processes import descendants
 
 # A sample costs the kernel about 20 ms of work, on pages that the measured processes use.
 _SECONDS_BETWEEN_SAMPLES = 1.0
@@ -83,33 +85,13 @@ def _started(
 def _sampled(pid: int) -> Iterator[list[int]]:
     """Collect the memory of a process and those below it, now and then, until the block ends."""
     samples: list[int] = []
-    ended = threading.Event()
 
-    def sample() -> None:
+    def sample(ended: threading.Event) -> None:
         while not ended.wait(_SECONDS_BETWEEN_SAMPLES):
-            samples.append(sum(map(memory_of, process_tree(pid))))
+            samples.append(sum(map(memory_of, [pid, *descendants(pid)])))
 
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
+    with beside(sample):
         yield samples
-    finally:
-        ended.set()
-        thread.join()
-
-
-def process_tree(pid: int) -> list[int]:
-    """Give a process and all those below it."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            # The parent is the second word behind the program's name, which may hold spaces and brackets.
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
-    tree = [pid]
-    for member in tree:
-        tree.extend(children.get(member, []))
-    return tree
 
 
 def memory_of(pid: int) -> int:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from benchmarks import published_method
 from benchmarks.published_method import read_slice, seconds_to_explode
 from benchmarks.results import Figure, Measurement
+from pipeline.errors import LoadError
+from pipeline.landed import read_manifest
 from pipeline.registry import Partition
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 from spark_jobs.context import spark_context
@@ -34,7 +36,7 @@ def measure_exploding(settings: Settings) -> Iterator[Measurement]:
         settings: name the CSV files and the Spark master.
     """
     tasks = [task for kind in RECORD_KINDS for task in tasks_of(settings.member_path(kind), kind)]
-    with spark_context(settings, log=settings.root / "logs" / "spark.log") as context:
+    with spark_context(settings, "deepcvr benchmark", log=settings.root / "logs" / "spark.log") as context:
         _ship_own_code()
         _explode_to_nothing(context, tasks[:1] * context.defaultParallelism)  # workers start and import
         num_structures, seconds = min(
@@ -55,15 +57,18 @@ def measure_exploding(settings: Settings) -> Iterator[Measurement]:
 
 
 def tasks_of(path: Path, kind: RecordKind) -> list[Task]:
-    """Cut a CSV file as the job does."""
-    return [(path, kind, partition) for partition in plan_partitions(path, kind, "", DEFAULT_PARTITION_SIZE)]
+    """Cut a CSV file that has been unpacked as the job does."""
+    landed = read_manifest(path)
+    if landed is None:
+        raise LoadError(f"{path} has not been unpacked")
+    return [(path, kind, partition) for partition in plan_partitions(path, kind, landed, DEFAULT_PARTITION_SIZE)]
 
 
 def _ship_own_code() -> None:
     """Let Spark's workers have the functions of this package, which the context does not send them."""
-    from pyspark import cloudpickle  # noqa: PLC0415 - slow to import
+    from pyspark import cloudpickle
 
-    import benchmarks.exploding as this_module  # noqa: PLC0415, PLW0406
+    import benchmarks.exploding as this_module  # noqa: PLW0406
 
     for module in (this_module, published_method):
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
@@ -82,7 +87,7 @@ def _count_structures(task: Task) -> int:
 
 def _measure_published(settings: Settings, num_lines: int) -> Measurement:
     """Run the published method on the same share of both files."""
-    from pyspark.sql import SparkSession  # noqa: PLC0415 - slow to import
+    from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.getOrCreate()
     # The shuffle would otherwise be put together into one partition for one core.

@@ -13,7 +13,7 @@ from benchmarks import commands
 from benchmarks.bare_load import Part, Prepared, read_definitions, seconds_to_load
 from benchmarks.commands import Finished
 from benchmarks.results import Figure, Measurement
-from benchmarks.workspace import ProjectCopy, Workspace, mysql_server
+from benchmarks.workspace import ProjectCopy, mysql_server
 from embedded.mysql_server import data_folder
 from embedded.processes import folder_size
 from embedded.programs import Kind
@@ -39,18 +39,18 @@ class _Extracted:
     explode: Finished
 
 
-def measure_job(place: Workspace, copy: ProjectCopy, kind: Kind, prepared: Prepared) -> Iterator[Measurement]:
+def measure_job(place: Path, copy: ProjectCopy, kind: Kind, prepared: Prepared) -> Iterator[Measurement]:
     """Run the whole job, and load the same rows barely; each on a server that was made for it.
 
     Args:
-        place: where the servers are.
+        place: the folder of the run.
         copy: the project whose commands are run; its S3 source holds the archive.
         kind: MySQL or MariaDB.
         prepared: the rows as text.
     """
     bare = _measure_bare(place, kind, "bare LOAD into staging", STAGING_TABLES, prepared.staging)
     yield bare
-    with mysql_server(place, copy.settings.embedded_dir, kind) as mysql:
+    with mysql_server(copy.settings.embedded_dir, kind) as mysql:
         # As every dbt command but the first finds it.
         _run(copy, copy.folder / ".venv/bin/dbt", "parse")
         extracted = _extract(copy)
@@ -79,9 +79,9 @@ def dbt_seconds(copy: ProjectCopy) -> dict[str, float]:
 
 
 def _measure_bare(
-    place: Workspace, kind: Kind, stage: str, definitions: Mapping[str, str], parts: Sequence[Part]
+    place: Path, kind: Kind, stage: str, definitions: Mapping[str, str], parts: Sequence[Part]
 ) -> Measurement:
-    with mysql_server(place, place.folder / "bare", kind) as mysql:
+    with mysql_server(place / "bare", kind) as mysql:
         seconds = seconds_to_load(mysql, definitions, parts)
     return Measurement(stage, seconds, sum(part.num_rows for part in parts), "rows", is_baseline=True)
 

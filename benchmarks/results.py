@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from embedded.programs import NAMES, Kind
 from pipeline.units import quantity
+
+RESULTS = Path(__file__).resolve().parent / "results"
 
 Measured: TypeAlias = Literal["seconds", "rate", "ratio", "bytes"]
 
@@ -87,20 +90,15 @@ class Run:
     """
 
     scale: float
-    server: str
+    server: Kind
     conditions: Mapping[str, Any]
     measurements: Sequence[Measurement]
     dbt_seconds: Mapping[str, float]
 
     @property
-    def name(self) -> str:
-        """The run's name, `<scale>-<server>`."""
-        return run_name(self.scale, self.server)
-
-
-def run_name(scale: float, server: str) -> str:
-    """Name a run by its scale and its server."""
-    return f"{scale:g}-{server}"
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took."""
+        return {each.stage: each.seconds for each in self.measurements if each.seconds is not None}
 
 
 def table(measurements: Iterable[Measurement]) -> list[str]:
@@ -145,17 +143,31 @@ def write(folder: Path, run: Run) -> Path:
     ]
     content = asdict(run) | {"measurements": measurements}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{run.name}.json"
+    path = folder / f"{run.scale:g}-{run.server}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def seconds_by_stage(path: Path) -> dict[str, float]:
-    """Read how long each stage of an earlier run took; nothing where there is no such file."""
-    if not path.is_file():
-        return {}
-    stages = json.loads(path.read_text(encoding="utf-8"))["measurements"]
-    return {stage["stage"]: stage["seconds"] for stage in stages if stage["seconds"] is not None}
+def read_runs(folder: Path) -> list[Run]:
+    """Read all results of a folder, the smallest scale first and MySQL before MariaDB."""
+    runs = [_run(json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("*.json")]
+    return sorted(runs, key=lambda run: (run.scale, list(NAMES).index(run.server)))
+
+
+def _run(content: Mapping[str, Any]) -> Run:
+    return Run(**{**content, "measurements": [_measurement(each) for each in content["measurements"]]})
+
+
+def _measurement(content: Mapping[str, Any]) -> Measurement:
+    known = {each.name: content[each.name] for each in fields(Measurement)}
+    return Measurement(**{**known, "figure": Figure(**content["figure"]) if content["figure"] else None})
+
+
+def with_growth(run: Run, runs: Iterable[Run]) -> list[Measurement]:
+    """Give what a run measured, and the growth of its stages where a run at a tenth of its scale is among others."""
+    tenths = (each for each in runs if each.server == run.server and abs(each.scale * 10 / run.scale - 1) < 1e-6)
+    earlier = next(tenths, None)
+    return [*run.measurements, *(growth(earlier.seconds, run.measurements) if earlier else ())]
 
 
 def growth(earlier: Mapping[str, float], measurements: Iterable[Measurement]) -> list[Measurement]:

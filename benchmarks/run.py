@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bare_load import Prepared, prepare
-from benchmarks.exploding import Task, measure_exploding, tasks_of
+from benchmarks.exploding import measure_exploding, tasks_of
 from benchmarks.job import dbt_seconds, measure_job
-from benchmarks.results import Measurement, Run, growth, run_name, seconds_by_stage, table, write
+from benchmarks.results import RESULTS, Measurement, Run, read_runs, table, with_growth, write
 from benchmarks.unpacking import measure_unpacking
-from benchmarks.workspace import copy_project, s3_server, workspace
+from benchmarks.workspace import make_copy, s3_server, workspace
 from embedded.mysql_server import memory_bytes
-from embedded.programs import Kind, provide_mysql_program
-from embedded.source_data.files import expected_bytes, write_archive
+from embedded.programs import Kind
 from pipeline.cli import say
-from pipeline.progress import track
 from pipeline.settings import RECORD_KINDS, Settings
 from pipeline.units import duration, quantity
+from source_data import generate_archive
+from spark_jobs.explode_features import interleaved
+from tests.surroundings import mysql_program
 
 _DATA_SET = "train"
 
 
-def measure_all(root: Path, scale: float, kinds: Sequence[Kind]) -> None:
+def measure_all(scale: float, kinds: Sequence[Kind]) -> None:
     """Measure every stage, print a table for each server and write it as JSON.
 
     Args:
-        root: the project.
         scale: the share of the full size of train.
         kinds: the servers to measure on, one after the other.
 
@@ -41,29 +41,29 @@ def measure_all(root: Path, scale: float, kinds: Sequence[Kind]) -> None:
     begun = time.monotonic()
     load = os.getloadavg()[0]
     say(f"measuring {scale:g} of {_DATA_SET} on {_describe_machine()}, load average {load:.1f}")
-    with workspace(root) as place:
-        settings = copy_project(place, "unpacked").settings
-        archive = place.source / settings.data_set.archive
+    with workspace() as place:
+        settings = make_copy(place / "unpacked").settings
+        archive = place / "source" / settings.data_set.archive
         common = _reported(_measure_files(archive, scale, settings))
-        tasks = [task for kind in RECORD_KINDS for task in tasks_of(settings.member_path(kind), kind)]
+        paths = {kind: settings.member_path(kind) for kind in RECORD_KINDS}
+        partitions = [partition for kind in RECORD_KINDS for _, _, partition in tasks_of(paths[kind], kind)]
         say("  writing the rows as text for the bare loads")
-        prepared = prepare(in_order_of_landing(tasks), place.prepared)
-        with s3_server(place, archive) as s3:
+        prepared = prepare(interleaved(partitions, paths.values()), place / "prepared")
+        with s3_server(place / "s3", archive) as s3:
             for kind in kinds:
-                title = provide_mysql_program(root / ".embedded", kind=kind).title
+                title = mysql_program(kind).title
                 say(f"{title}:")
-                copy = copy_project(place, kind, s3)
+                copy = make_copy(place / kind, s3)
                 measurements = [*common, *_reported(measure_job(place, copy, kind, prepared))]
                 conditions = _conditions(title, load, archive, settings, prepared)
-                _publish(root / "benchmarks" / "results", Run(scale, kind, conditions, measurements, dbt_seconds(copy)))
+                _publish(Run(scale, kind, conditions, measurements, dbt_seconds(copy)))
     say(f"measured in {duration(time.monotonic() - begun)}")
 
 
 def _measure_files(archive: Path, scale: float, settings: Settings) -> Iterator[Measurement]:
     """Measure what needs no server."""
     begun = time.monotonic()
-    with track("generate", expected_bytes(_DATA_SET, scale=scale), "B") as progress:
-        summary = write_archive(archive, _DATA_SET, scale=scale, progress=progress.advance)
+    summary = generate_archive(archive, _DATA_SET, scale=scale)
     size = summary.skeleton.bytes + summary.common.bytes
     yield Measurement("generate the source data", time.monotonic() - begun, size, "B", is_baseline=True)
     yield from measure_unpacking(archive, settings)
@@ -89,13 +89,6 @@ def describe(measurement: Measurement) -> str:
     return f"{measurement.stage}: {', '.join(parts)}"
 
 
-def in_order_of_landing(tasks: Iterable[Task]) -> list[Task]:
-    """Order tasks as the job does, so that both files advance together."""
-    tasks = list(tasks)
-    size = {path: max(task[2].end_byte for task in tasks if task[0] == path) for path, _, _ in tasks}
-    return sorted(tasks, key=lambda task: task[2].end_byte / size[task[0]])
-
-
 def _conditions(server: str, load: float, archive: Path, settings: Settings, prepared: Prepared) -> dict[str, Any]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,9 +106,8 @@ def _describe_machine() -> str:
     return f"{len(os.sched_getaffinity(0))} cores, {quantity(memory_bytes(), 'B')} of memory, {platform.system()}"
 
 
-def _publish(folder: Path, run: Run) -> None:
-    earlier = seconds_by_stage(folder / f"{run_name(run.scale / 10, run.server)}.json")
+def _publish(run: Run) -> None:
     say("")
-    for line in table([*run.measurements, *growth(earlier, run.measurements)]):
+    for line in table(with_growth(run, read_runs(RESULTS))):
         say(line)
-    say(f"\nwritten to {write(folder, run)}")
+    say(f"\nwritten to {write(RESULTS, run)}")

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded import DEFAULT_SCALE, DEFAULT_SEED
 from embedded.setup import OLDEST, version_advice
 from pipeline.cli import (
     DATA_SET_ENVIRONMENT,
@@ -82,6 +81,9 @@ _INTERRUPTED = {
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pipeline.settings import GENERATED_SCALE as SCALE
+    from pipeline.settings import GENERATED_SEED as SEED
+
     common = argparse.ArgumentParser(add_help=False)
     add_verbose(common)
     parser = command_parser("python -m embedded", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
@@ -107,31 +109,31 @@ def _parser() -> argparse.ArgumentParser:
     fill = commands.add_parser("fill", help="put generated archives into the embedded bucket", parents=[common])
     fill.add_argument("--force", action="store_true", help="replace the archives that are there")
     for command in (generate, fill):
-        command.add_argument("--scale", type=float, default=DEFAULT_SCALE, help="share of the full size (%(default)s)")
-        command.add_argument("--seed", type=int, default=DEFAULT_SEED, help="names the random numbers (%(default)s)")
+        command.add_argument("--scale", type=float, default=SCALE, help="share of the full size (%(default)s)")
+        command.add_argument("--seed", type=int, default=SEED, help="names the random numbers (%(default)s)")
     return parser
 
 
 def _run(arguments: list[str]) -> None:
     parsed, root = _parser().parse_args(arguments), Path(__file__).resolve().parents[1]
     # Not above: they take half a second, in which Ctrl-C would be answered by a traceback. The first need no packages.
-    from pipeline.settings import load_settings, read_flag  # noqa: PLC0415
+    from pipeline.settings import load_settings, read_flag
 
     if parsed.command == "down":
-        from embedded.running import stop_services  # noqa: PLC0415
+        from embedded.running import stop_services
 
         return stop_services(root / ".embedded", say)
     if parsed.command == "clean":
-        from embedded.cleaning import clean  # noqa: PLC0415
+        from embedded.cleaning import clean
 
         return clean(root, say, everything=parsed.all or read_flag("ALL", os.environ.get("ALL")))
     if parsed.command == "status":
-        from embedded.state import status_lines  # noqa: PLC0415
+        from embedded.state import status_lines
 
         for line in status_lines(root, as_json=parsed.json or read_flag("JSON", os.environ.get("JSON"))):
             say(line)
         return None
-    from embedded import services, sql_client  # noqa: PLC0415
+    from embedded import services, sql_client
 
     settings = load_settings()
     if parsed.command == "up":
@@ -139,7 +141,7 @@ def _run(arguments: list[str]) -> None:
     elif parsed.command == "sql":
         sql_client.open_client(settings)
     elif parsed.command == "generate":
-        services.generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
+        services.source_data().generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
         say(f"{parsed.output} written")
     else:
         services.fill_bucket(settings, say, scale=parsed.scale, seed=parsed.seed, force=parsed.force)

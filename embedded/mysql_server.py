@@ -179,7 +179,7 @@ def wait_until_ready(base: Path, process: subprocess.Popen[bytes] | None = None,
     Raises:
         ServiceError: it has ended, or does not answer in time.
     """
-    import pymysql  # noqa: PLC0415 - a server is found and stopped without
+    import pymysql
 
     log = _log(base)
     deadline = time.monotonic() + _START_SECONDS
@@ -257,7 +257,7 @@ def connect_as_root(base: Path) -> Iterator[Connection[Cursor]]:
     Raises:
         pymysql.err.MySQLError: the server does not answer.
     """
-    import pymysql  # noqa: PLC0415
+    import pymysql
 
     descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
     try:

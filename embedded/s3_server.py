@@ -160,7 +160,7 @@ def stop_s3(base: Path) -> bool:
 
 def open_client(server: S3Server) -> S3Client:
     """Open a boto3 client for the server, whatever the environment says."""
-    from botocore.config import Config  # noqa: PLC0415 - slow to import, and not every command needs it
+    from botocore.config import Config
 
     patience = Config(connect_timeout=2, read_timeout=60, retries={"max_attempts": 3})
     return open_embedded(embedded_arguments(server.services_entry), patience)
@@ -316,7 +316,7 @@ def _certificate_environment() -> dict[str, str]:
 
 def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes] | None = None) -> None:
     """Wait until the server stores and answers; `process` is it, where this process has started it."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     log = server.base / "log" / "s3.log"
     deadline = time.monotonic() + _START_SECONDS

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from embedded import DEFAULT_SCALE, DEFAULT_SEED, mysql_server, s3_server
+from embedded import mysql_server, s3_server
 from embedded.processes import write_private
 from embedded.programs import find_mysql_program, work_folder
 from embedded.running import Report, ServiceStatus, describe_mysql, describe_s3, explained, services_folder
-from embedded.source_data.facts import DATA_SETS
-from embedded.source_data.files import expected_bytes, write_archive
 from pipeline.cli import shown
 from pipeline.commands import SETUP
 from pipeline.errors import ServiceError, UsageError
 from pipeline.progress import track, working
-from pipeline.settings import DataSet, Settings
+from pipeline.settings import GENERATED_SCALE, GENERATED_SEED, DataSet, Settings
 from pipeline.units import duration, quantity
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def start_services(settings: Settings, report: Report, *, with_source: bool = Tr
             _start_mysql(base, report)
         if with_source and settings.source.kind == "generated":
             server = _start_s3(base, report)
-            _fill(settings, server, report, scale=DEFAULT_SCALE, seed=DEFAULT_SEED, force=False)
+            _fill(settings, server, report, scale=GENERATED_SCALE, seed=GENERATED_SEED, force=False)
             report(f"S3: generated data ({_contents(settings, server)})")
 
 
@@ -108,7 +107,7 @@ def _fill(
         client.create_bucket(Bucket=bucket)
     for data_set in settings.data_sets.values():
         is_there = _stored_scale(client, settings, data_set) is not None
-        if data_set.name not in DATA_SETS:
+        if data_set.name not in source_data().DATA_SETS:
             if not is_there:
                 report(f"S3: s3://{bucket}/{settings.source.key_of(data_set.archive)} is not there, nor generated")
         elif force or not is_there:
@@ -122,7 +121,7 @@ def _generate_into_bucket(
     key = settings.source.key_of(data_set.archive)
     with work_folder(settings.embedded_dir / "tmp_source") as folder:
         path = folder / data_set.archive
-        generate_archive(path, data_set.name, scale=scale, seed=seed)
+        source_data().generate_archive(path, data_set.name, scale=scale, seed=seed)
         size = path.stat().st_size
         metadata = {"scale": f"{scale:g}", "seed": str(seed)}
         with working(f"upload {data_set.name}"), track(f"upload {data_set.name}", size, "B") as progress:
@@ -135,15 +134,14 @@ def _generate_into_bucket(
     )
 
 
-def generate_archive(path: Path, dataset: str, *, scale: float, seed: int) -> None:
-    """Write a generated archive to a file, with progress."""
-    with track(f"generate {dataset}", expected_bytes(dataset, scale=scale), "B") as progress:
-        write_archive(path, dataset, scale=scale, seed=seed, progress=progress.advance)
+def source_data() -> Any:
+    """Give the package that generates source data: by its name, since it is of another layer."""
+    return importlib.import_module("source_data")
 
 
 def _stored_scale(client: S3Client, settings: Settings, data_set: DataSet) -> float | None:
     """Give the scale of the archive in the bucket; None where there is none."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import, and not every command needs it
+    from botocore.exceptions import ClientError
 
     key = settings.source.key_of(data_set.archive)
     try:

@@ -38,9 +38,9 @@ _ENVIRONMENT = """\
 
 def main() -> int:
     """Set up what is missing; silent where nothing is. The exit code is 0, or 1 or 2 after an error."""
-    from embedded import installation  # noqa: PLC0415 - its syntax is for the versions that serve
-    from pipeline.cli import command_parser, run_command  # noqa: PLC0415
-    from pipeline.settings import check_environment  # noqa: PLC0415
+    from embedded import installation
+    from pipeline.cli import command_parser, run_command
+    from pipeline.settings import check_environment
 
     parser = command_parser("python3 -m embedded.setup", _DESCRIPTION, examples=_EXAMPLES, environment=_ENVIRONMENT)
     parser.add_argument("--checks", action="store_true", help="also what only lint and the tests need")

@@ -44,9 +44,9 @@ def status_lines(root: Path, *, as_json: bool) -> Iterator[str]:
 
 
 def _with_settings(root: Path) -> tuple[list[ServiceStatus], dict[str, Any], list[str]]:
-    from embedded.services import find_services  # noqa: PLC0415
-    from pipeline import status  # noqa: PLC0415
-    from pipeline.settings import load_settings  # noqa: PLC0415
+    from embedded.services import find_services
+    from pipeline import status
+    from pipeline.settings import load_settings
 
     settings = load_settings(root=root)
     # Where the embedded server has never been started, no database can be missed.

@@ -67,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
-    from export.job import export  # noqa: PLC0415
-    from pipeline.settings import load_settings  # noqa: PLC0415
+    from export.job import export
+    from pipeline.settings import load_settings
 
     settings = load_settings(mode=options.mode, data_set=options.dataset)
     output = options.output or os.environ.get("OUTPUT")

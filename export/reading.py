@@ -17,7 +17,7 @@ import pyarrow.csv as arrow_csv
 
 from export.fields import FieldIndex, IdBatch, index_fields
 from pipeline.errors import DatabaseError
-from pipeline.mysql import MysqlConnection, largest_packet
+from pipeline.mysql import LARGE_PACKET, MysqlConnection, largest_packet
 from pipeline.published import Published, hold_tables
 from pipeline.settings import Settings
 
@@ -173,7 +173,7 @@ def _in_halves(reader: MysqlConnection, text: Text, keys: KeyRange) -> pa.Table:
     if len(distinct) < 2:
         raise DatabaseError(
             f"{text.table} has more of {text.key} {distinct[0]} than the server puts into one text: set its"
-            " max_allowed_packet to 16M or more"
+            f" max_allowed_packet to {LARGE_PACKET} or more"
         )
     middle = distinct[len(distinct) // 2 - 1]
     halves = [read_rows(reader, text, half) for half in (KeyRange(keys.after, middle), KeyRange(middle, keys.last))]

@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
-    from extract import steps  # noqa: PLC0415
-    from pipeline.settings import load_settings  # noqa: PLC0415
+    from extract import steps
+    from pipeline.settings import load_settings
 
     settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
     if options.check:

@@ -2,25 +2,24 @@
 
 The object is fetched by ranged GETs in a few threads, straight into `<archive>.part`; `<archive>.part.json` says which
 parts are there. Every GET is pinned to one version, so that parts of two never mix. The archive gets its final name
-when all of it is there and its checksum is right. docs/decisions/landing.md gives the reasons.
+when all of it is there; unpacking it checks its content. docs/decisions/landing.md gives the reasons.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extract import local
 from extract.s3 import (
-    EtagSum,
     RemoteObject,
     ReplacedError,
     client_config,
@@ -34,16 +33,7 @@ from pipeline.cli import say
 from pipeline.commands import make_command
 from pipeline.errors import ServiceError, SettingsError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
-from pipeline.landed import (
-    ArchiveManifest,
-    manifest_path,
-    now,
-    part_path,
-    publish,
-    read_manifest,
-    record_assets,
-    write_manifest,
-)
+from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
 from pipeline.progress import Progress, track
 from pipeline.settings import Settings
 from pipeline.source import find_source, open_client, unused_credentials
@@ -62,8 +52,6 @@ REPLACED_ATTEMPTS = 3
 SECONDS_BETWEEN_JOURNALS = 2.0
 # How long a run that failed waits for its threads.
 SECONDS_TO_STOP = 2.0
-
-_READ = 4 << 20
 
 
 class _StoppedError(Exception):
@@ -130,9 +118,9 @@ class Parameters:
         check_etag: whether an ETag that looks like an MD5 sum is compared.
     """
 
-    part_bytes: int
-    connections: int
-    check_etag: bool
+    part_bytes: int = 8 << 20
+    connections: int = 4
+    check_etag: bool = True
 
 
 def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
@@ -142,40 +130,28 @@ def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
         SettingsError: a parameter is unknown, or makes no sense.
     """
     refuse_unknown(parameters, {"part_size", "connections", "check_etag"}, step="download")
-    check_etag = parameters.get("check_etag", True)
+    check_etag = parameters.get("check_etag", Parameters.check_etag)
     if not isinstance(check_etag, bool):
         raise SettingsError(f"pipeline.yml: check_etag is {check_etag!r}, expected true or false")
     return Parameters(
-        part_bytes=byte_size(parameters, "part_size", default=8 << 20),
-        connections=_whole_number(parameters, "connections", default=4, largest=64),
+        part_bytes=byte_size(parameters, "part_size", default=Parameters.part_bytes),
+        connections=_whole_number(parameters, "connections", default=Parameters.connections, largest=64),
         check_etag=check_etag,
     )
 
 
-def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
+def run_step(settings: Settings, parameters: Parameters) -> StepResult:
     """Land the archive of the run's data set, unless the same object has landed already.
 
-    Args:
-        settings: the run's settings.
-        parameters: see `read_parameters`.
-
     Raises:
-        SettingsError: a parameter makes no sense, or no credentials are set.
+        SettingsError: no credentials are set.
         SourceError: the object cannot be read.
         PipelineError: the disk is full.
-        DatabaseError: the archive cannot be recorded.
     """
-    declared = read_parameters(parameters)
-    with closing(open_source(settings, declared)) as client:
-        try:
-            return _land(settings, client, declared)
-        except SourceError as error:
-            if settings.source.kind == "generated" and not _is_running(settings):
-                raise SourceError(
-                    f"{settings.archive_uri}: the embedded S3 server was stopped: run"
-                    f" {make_command('extract', settings)}, which starts it and continues where this one stopped"
-                ) from error
-            raise
+    if settings.source.kind == "files":
+        return local.register(settings)
+    with closing(open_source(settings, parameters)) as client:
+        return land(settings, client, parameters)
 
 
 def open_source(settings: Settings, declared: Parameters) -> S3Client:
@@ -196,6 +172,52 @@ def open_source(settings: Settings, declared: Parameters) -> S3Client:
         return open_client(source, client_config(declared.connections))
 
 
+def land(settings: Settings, client: S3Client, declared: Parameters, *, command: str = "extract") -> StepResult:
+    """Land the archive that settings name, unless the same object has landed already.
+
+    Args:
+        settings: name the object and the archive; with `force` it lands again.
+        client: the S3 client.
+        declared: the parameters of the step.
+        command: the target of make that does so, which a message advises.
+
+    Raises:
+        SourceError: the object cannot be read.
+        PipelineError: the disk is full.
+    """
+    path = settings.archive_path
+    if settings.force:
+        forget(path)
+    begun = time.monotonic()
+    try:
+        found = _find(client, settings)
+        asset = landed(path, found)
+        if asset is not None:
+            return StepResult(f"skipped: {asset.uri}, {quantity(asset.size_bytes, 'B')}, has landed already")
+        asset = download(client, found, path, declared)
+    except SourceError as error:
+        if settings.source.kind == "generated" and not _is_running(settings):
+            raise SourceError(
+                f"{settings.archive_uri}: the embedded S3 server was stopped: run"
+                f" {make_command(command, settings)}, which starts it and continues where this one stopped"
+            ) from error
+        raise
+    rate = quantity(asset.size_bytes / (time.monotonic() - begun), "B")
+    return StepResult(f"{quantity(asset.size_bytes, 'B')} from {asset.uri}, {rate}/s")
+
+
+def _find(client: S3Client, settings: Settings) -> RemoteObject:
+    """Look at the archive, by each of the names that it may have; where there is none, the usual one is told of."""
+    bucket, source = settings.source.bucket, settings.source
+    try:
+        return look_at(client, bucket, settings.archive_key)
+    except SourceError:
+        for name in settings.data_set.names[1:] if source.kind == "s3" else ():
+            with suppress(SourceError):
+                return look_at(client, bucket, source.key_of(name))
+        raise
+
+
 def _is_running(settings: Settings) -> bool:
     try:
         find_source(settings)
@@ -204,38 +226,13 @@ def _is_running(settings: Settings) -> bool:
     return True
 
 
-def _land(settings: Settings, client: S3Client, declared: Parameters) -> StepResult:
-    path = settings.archive_path
-    if settings.force:
-        forget(path)
-    begun = time.monotonic()
-    found = look_at(client, settings.source.bucket, settings.archive_key)
-    manifest = landed(path, found)
-    skipped = manifest is not None
-    if manifest is None:
-        manifest = download(
-            client,
-            found,
-            path,
-            part_bytes=declared.part_bytes,
-            connections=declared.connections,
-            check_etag=declared.check_etag,
-        )
-    record_assets(settings, [_asset(manifest)])
-    size = quantity(manifest.size_bytes, "B")
-    if skipped:
-        return StepResult(f"skipped: {manifest.uri}, {size}, has landed already")
-    rate = quantity(manifest.size_bytes / (time.monotonic() - begun), "B")
-    return StepResult(f"{size} from {manifest.uri}, {rate}/s")
-
-
-def landed(path: Path, found: RemoteObject) -> ArchiveManifest | None:
-    """Give the manifest of an archive that has landed, if it is of the object that was found."""
-    manifest = read_manifest(path, ArchiveManifest)
-    is_same = manifest is not None and (
-        (manifest.uri, manifest.etag, manifest.size_bytes) == (found.uri, found.etag, found.size_bytes)
+def landed(path: Path, found: RemoteObject) -> Asset | None:
+    """Give what has landed as an archive, if it is the object that was found."""
+    asset = read_manifest(path)
+    is_same = asset is not None and (
+        (asset.uri, asset.etag, asset.size_bytes) == (found.uri, found.etag, found.size_bytes)
     )
-    return manifest if is_same else None
+    return asset if is_same else None
 
 
 def forget(path: Path) -> None:
@@ -244,21 +241,17 @@ def forget(path: Path) -> None:
         stale.unlink(missing_ok=True)
 
 
-def download(
-    client: S3Client, found: RemoteObject, path: Path, *, part_bytes: int, connections: int, check_etag: bool = True
-) -> ArchiveManifest:
+def download(client: S3Client, found: RemoteObject, path: Path, declared: Parameters) -> Asset:
     """Download an object, from the parts that are there already, and give it its final name.
 
     Args:
         client: the S3 client.
         found: the object, as it is now.
         path: the archive's final name.
-        part_bytes: what one GET asks for; memory does not depend on it.
-        connections: how many GETs run at once.
-        check_etag: whether an ETag that looks like an MD5 sum is compared with the content.
+        declared: the parameters of the step; memory does not depend on the size of parts.
 
     Returns:
-        The manifest, which is beside the archive.
+        What its manifest says, which is beside the archive.
 
     Raises:
         SourceError: the object cannot be read, or what came is not what the store promised.
@@ -268,20 +261,20 @@ def download(
         make_private_folder(path.parent)
     for _ in range(REPLACED_ATTEMPTS):
         with disk_errors(path):
-            journal = _resume(path, found, part_bytes)
+            journal = _resume(path, found, declared.part_bytes)
         try:
-            _fetch(client, found, path, journal, connections)
+            _fetch(client, found, path, journal, declared.connections)
         except ReplacedError:
             say(f"{found.uri} was replaced while it was downloaded: starting again with the new one")
             found = look_at(client, found.bucket, found.key)
             continue
-        sha256 = _verify(path, found, check_etag=check_etag)
-        manifest = ArchiveManifest(found.uri, found.etag, found.size_bytes, sha256, now())
+        md5_part_bytes = found.md5_part_bytes if declared.check_etag else None
+        asset = Asset(found.uri, found.etag, found.size_bytes, datetime.now(UTC), md5_part_bytes=md5_part_bytes)
         with disk_errors(path):
             publish(part_path(path), path)
-            write_manifest(path, manifest)
+            write_manifest(path, asset)
             _journal_path(path).unlink(missing_ok=True)
-        return manifest
+        return asset
     raise SourceError(f"{found.uri} is replaced again and again while it is downloaded: try later")
 
 
@@ -391,36 +384,6 @@ def _write_at(transfer: _Transfer, block: bytes, position: int) -> None:
             rest, position = rest[written:], position + written
 
 
-def _verify(path: Path, found: RemoteObject, *, check_etag: bool) -> str:
-    """Compute the SHA-256 of what was downloaded, and compare its MD5 with the ETag where that says it.
-
-    Raises:
-        SourceError: they differ; what was downloaded is gone.
-    """
-    part = part_path(path)
-    md5_part_bytes = found.md5_part_bytes if check_etag else None
-    sha256, md5 = hashlib.sha256(), EtagSum(md5_part_bytes)
-    with (
-        disk_errors(part),
-        part.open("rb", buffering=0) as file,
-        ThreadPoolExecutor(1, "checksum") as summer,
-        track("checksum", found.size_bytes, "B") as progress,
-    ):
-        while block := file.read(_READ):
-            beside = summer.submit(sha256.update, block)
-            md5.update(block)
-            beside.result()
-            progress.advance(len(block))
-    if md5_part_bytes is not None and md5.etag(in_parts="-" in found.etag) != found.etag:
-        with disk_errors(part):
-            forget(path)
-        raise SourceError(
-            f"{found.uri}: what came does not match the object's ETag {found.etag}, so it was thrown away: run the same"
-            " command again (check_etag: false in pipeline.yml, for a store whose ETags are no MD5 sums)"
-        )
-    return sha256.hexdigest()
-
-
 def _journal_path(path: Path) -> Path:
     return manifest_path(part_path(path))
 
@@ -433,28 +396,15 @@ def _save(path: Path, descriptor: int, journal: _Journal, done: set[int]) -> Non
 
 
 def _write_journal(path: Path, journal: _Journal) -> None:
-    write_json(
-        _journal_path(path),
-        {
-            "etag": journal.etag,
-            "size_bytes": journal.size_bytes,
-            "part_bytes": journal.part_bytes,
-            "done": sorted(journal.done),
-        },
-    )
+    write_json(_journal_path(path), asdict(journal) | {"done": sorted(journal.done)})
 
 
-def _parse_journal(declared: Mapping[str, Any]) -> _Journal | None:
+def _parse_journal(declared: dict[str, Any]) -> _Journal | None:
     try:
-        journal = _Journal(
-            str(declared["etag"]),
-            int(declared["size_bytes"]),
-            int(declared["part_bytes"]),
-            frozenset(int(number) for number in declared["done"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        journal = _Journal(**declared | {"done": frozenset(declared["done"])})
+        is_sound = journal.part_bytes > 0 and all(0 <= number < journal.num_parts for number in journal.done)
+    except (KeyError, TypeError):
         return None
-    is_sound = journal.part_bytes > 0 and all(0 <= number < journal.num_parts for number in journal.done)
     return journal if is_sound else None
 
 
@@ -467,16 +417,3 @@ def _whole_number(parameters: Mapping[str, Any], name: str, *, default: int, lar
     if type(value) is not int or not 1 <= value <= largest:
         raise SettingsError(f"pipeline.yml: {name} is {value!r}, expected a number from 1 to {largest}")
     return value
-
-
-def _asset(manifest: ArchiveManifest) -> Any:
-    from pipeline.registry import Asset  # noqa: PLC0415 - the driver is not needed before
-
-    return Asset(
-        uri=manifest.uri,
-        etag=manifest.etag,
-        size_bytes=manifest.size_bytes,
-        sha256=manifest.sha256,
-        num_rows=None,
-        landed_at=datetime.fromisoformat(manifest.landed_at),
-    )

@@ -138,7 +138,7 @@ class RemoteObject:
 
 def client_config(connections: int) -> Config:
     """Give the time limits and retries of an S3 client that is used by several threads."""
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config
 
     return Config(
         connect_timeout=CONNECT_SECONDS,
@@ -236,7 +236,7 @@ def is_passing(error: Exception) -> bool:
     Args:
         error: what asking for a range, or reading the answer, raised.
     """
-    from botocore import exceptions  # noqa: PLC0415
+    from botocore import exceptions
 
     if isinstance(error, exceptions.ClientError):
         return _is_busy(*_code(error))
@@ -305,7 +305,7 @@ def s3_errors(uri: str, endpoint: str = "the S3 server") -> Iterator[None]:
         uri: the object.
         endpoint: the server, as messages name it.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
     try:
         yield
@@ -386,7 +386,7 @@ def _is_busy(code: str, status: int) -> bool:
 
 
 def _explain_failure(error: Exception, uri: str, endpoint: str) -> PipelineError:
-    from botocore import exceptions  # noqa: PLC0415
+    from botocore import exceptions
 
     reason = " ".join(str(error).split())
     if isinstance(
@@ -415,7 +415,7 @@ def _explain_failure(error: Exception, uri: str, endpoint: str) -> PipelineError
 
 def _proxy_of(endpoint: str) -> str:
     """Name the proxy that the environment puts before a server, without what its URL may hold of credentials."""
-    from botocore.utils import get_environ_proxies  # noqa: PLC0415
+    from botocore.utils import get_environ_proxies
 
     url = urlsplit(get_environ_proxies(endpoint).get(urlsplit(endpoint).scheme, ""))
     return f", the proxy {url.hostname} that the environment names (NO_PROXY excepts addresses)" if url.hostname else ""

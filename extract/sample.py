@@ -71,16 +71,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
-    from extract import sample_steps  # noqa: PLC0415
-    from pipeline.settings import SAMPLE_PARAMETERS, load_settings, read_flag  # noqa: PLC0415
+    from extract import sample_steps
+    from pipeline.settings import SAMPLE_PARAMETERS, load_settings, read_flag
 
     settings = load_settings(mode=options.mode, data_set=options.dataset, force=True if options.force else None)
     given = {name: getattr(options, name) or os.environ.get(name.upper()) for name in SAMPLE_PARAMETERS}
     parameters = {name: given[name] or settings.sample[name] for name in SAMPLE_PARAMETERS}
     upload = options.upload or read_flag("UPLOAD", os.environ.get("UPLOAD"))
-    sample_steps.check(settings, parameters)
+    draw = sample_steps.check(settings, parameters)
     if not options.check:
-        sample_steps.run(settings, parameters, upload=upload)
+        sample_steps.run(settings, draw, upload=upload)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,87 +2,103 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from extract import download
-from extract.s3 import look_at, s3_errors
-from extract.steps import only_run, run_step
-from extract.unpack import unpack, unpacked
+from extract import download, local
+from extract.steps import ReadyStep, make_ready, name_source, only_run, run_step
+from extract.unpack import provide_files
 from extract.upload import SAMPLE_OF, check_target, find_object, full_settings
 from extract.upload import upload as upload_sample
 from pipeline.cli import say, shown
 from pipeline.commands import python_command
-from pipeline.errors import ArchiveError, UsageError
+from pipeline.errors import UsageError
 from pipeline.files import make_private_folder
-from pipeline.landed import ArchiveManifest, read_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
-from pipeline.settings import RECORD_KINDS, RecordKind, Settings
-from pipeline.source import require_source, source_line
-from pipeline.steps import Task
-from pipeline.units import duration, quantity
+from pipeline.settings import Settings, Step
+from pipeline.steps import StepResult
+from pipeline.units import duration
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def check(settings: Settings, parameters: Mapping[str, Any]) -> None:
+def check(settings: Settings, parameters: Mapping[str, Any]) -> ReadyStep:
     """Name the source, and find a mistake in the call before the hours that a download may take.
+
+    Args:
+        settings: name the data set, the source and the task that draws.
+        parameters: of the sample.
+
+    Returns:
+        The drawing.
 
     Raises:
         UsageError: a parameter makes no sense.
         SettingsError: the source's credentials are missing.
     """
-    _task().read_parameters(parameters)
-    say(f"sample {source_line(settings)}")
-    with s3_errors(settings.archive_uri):
-        require_source(settings)
+    draw = make_ready(settings, Step("draw", settings.sample_task, parameters))
+    name_source("sample", settings)
+    return draw
 
 
-def _task() -> Task:
-    """Give the task that draws: by its name, since it is of another layer."""
-    return cast(Task, importlib.import_module("spark_jobs.draw_sample"))
-
-
-def _download_parameters(settings: Settings) -> download.Parameters:
-    declared = next((step.parameters for step in settings.steps if step.task == "extract.download"), {})
-    return download.read_parameters(declared)
-
-
-def run(settings: Settings, parameters: Mapping[str, Any], *, upload: bool) -> None:
+def run(settings: Settings, draw: ReadyStep, *, upload: bool) -> None:
     """Land the source, draw the sample and, where that is asked for, upload it.
 
     Args:
         settings: name the data set and the source.
-        parameters: of the sample.
+        draw: the drawing, as `check` gives it.
         upload: whether it goes into the development prefix of the bucket.
 
     Raises:
         PipelineError: something failed; the message begins with the step's name.
     """
     begun = time.monotonic()
-    task, number_of_steps = _task(), 4 if upload else 3
-    with closing(download.open_source(settings, _download_parameters(settings))) as client:
-        origin = origin_of(client, settings)
-        if origin.archive_uri != settings.archive_uri:
-            say(f"  that is a sample: drawing from what it was drawn from, {origin.archive_uri}")
+    if settings.source.kind == "files":
         if upload:
-            check_target(client, settings, drawn_from=origin.archive_uri)
-        steps = [
-            ("download", lambda: _download(client, origin)),
-            ("unpack", lambda: _unpack(origin, settings)),
-            ("draw", lambda: task.run_step(settings, parameters).result),
-            ("upload", lambda: upload_sample(client, settings).result),
-        ]
-        for number, (name, step) in enumerate(steps[:number_of_steps], start=1):
-            run_step(name, f"{number}/{number_of_steps}", step)
+            raise UsageError("UPLOAD=1 puts a sample into the bucket that it is drawn from, and the source is none")
+        origin = replace(settings, force=False)
+        steps = [ReadyStep("download", lambda: _register(origin)), *_steps_after_download(origin, settings, draw)]
+        _run(steps)
+    else:
+        declared = next((step.parameters for step in settings.steps if step.task == "extract.download"), {})
+        parameters = download.read_parameters(declared)
+        with closing(download.open_source(settings, parameters)) as client:
+            steps = _steps_from_bucket(client, settings, draw, parameters, upload=upload)
+            _run(steps)
     say(
-        f"sample {settings.data_set.name}, {settings.mode}: {number_of_steps} steps in"
+        f"sample {settings.data_set.name}, {settings.mode}: {len(steps)} steps in"
         f" {duration(time.monotonic() - begun)}; the report is {shown(sample_paths(settings).report)}"
     )
+
+
+def _run(steps: Sequence[ReadyStep]) -> None:
+    for number, step in enumerate(steps, start=1):
+        run_step(step, f"{number}/{len(steps)}")
+
+
+def _steps_from_bucket(
+    client: S3Client, settings: Settings, draw: ReadyStep, parameters: download.Parameters, *, upload: bool
+) -> list[ReadyStep]:
+    origin = origin_of(client, settings)
+    if origin.archive_uri != settings.archive_uri:
+        say(f"  that is a sample: drawing from what it was drawn from, {origin.archive_uri}")
+    if upload:
+        check_target(client, settings, drawn_from=origin.archive_uri)
+    origin = replace(origin, force=False)
+    return [
+        ReadyStep("download", lambda: _download(client, origin, parameters)),
+        *_steps_after_download(origin, settings, draw),
+        *([ReadyStep("upload", lambda: upload_sample(client, settings))] if upload else []),
+    ]
+
+
+def _steps_after_download(origin: Settings, settings: Settings, draw: ReadyStep) -> list[ReadyStep]:
+    """Give the steps that are the same for each source; FORCE is to draw again, and not to land again."""
+    return [ReadyStep("unpack", lambda: _unpack(origin, settings)), draw]
 
 
 def origin_of(client: S3Client, settings: Settings) -> Settings:
@@ -105,40 +121,23 @@ def origin_of(client: S3Client, settings: Settings) -> Settings:
     )
 
 
-def _download(client: S3Client, origin: Settings) -> str:
-    parameters = _download_parameters(origin)
+def _download(client: S3Client, origin: Settings, parameters: download.Parameters) -> StepResult:
     with only_run(origin):
-        found = look_at(client, origin.source.bucket, origin.archive_key)
-        manifest = download.landed(origin.archive_path, found)
-        if manifest is not None:
-            return f"skipped: {manifest.uri}, {quantity(manifest.size_bytes, 'B')}, has landed already"
-        manifest = download.download(
-            client,
-            found,
-            origin.archive_path,
-            part_bytes=parameters.part_bytes,
-            connections=parameters.connections,
-            check_etag=parameters.check_etag,
-        )
-        return f"{quantity(manifest.size_bytes, 'B')} from {manifest.uri}"
+        return download.land(origin, client, parameters, command="sample")
 
 
-def _unpack(origin: Settings, settings: Settings) -> str:
+def _register(origin: Settings) -> StepResult:
+    with only_run(origin):
+        return local.register(origin)
+
+
+def _unpack(origin: Settings, settings: Settings) -> StepResult:
     """Unpack what has landed, and leave word of it for the drawing."""
-    paths = {origin.data_set.members[kind]: origin.member_path(kind) for kind in RECORD_KINDS}
     with only_run(origin):
-        landed = read_manifest(origin.archive_path, ArchiveManifest)
-        if landed is None:
-            raise ArchiveError(f"{origin.archive_path} has gone: run the same command again")
-        manifests = unpacked(paths, landed)
-        skipped = len(manifests) == len(paths)
-        if not skipped:
-            manifests = unpack(origin.archive_path, landed, paths)
-    files: dict[RecordKind, SampledFile] = {}
-    for kind in RECORD_KINDS:
-        name = origin.data_set.members[kind]
-        files[kind] = SampledFile(paths[name], manifests[name].size_bytes, manifests[name].sha256)
+        (first, *_), files, result = provide_files(origin, command="sample")
+    sampled = {
+        kind: SampledFile(origin.member_path(kind), file.size_bytes, file.sha256) for kind, file in files.items()
+    }
     make_private_folder(settings.sample_folder)
-    write_source(settings, SampleSource(landed.uri, landed.etag, landed.sha256, files))
-    size = quantity(sum(file.size_bytes for file in files.values()), "B")
-    return f"skipped: {size} in {len(files)} files, already unpacked" if skipped else f"{size} in {len(files)} files"
+    write_source(settings, SampleSource(first.uri, first.etag, first.sha256, sampled))
+    return result

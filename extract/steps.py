@@ -8,20 +8,28 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Any, NamedTuple, cast
 
+from extract import local
 from extract.s3 import s3_errors
-from pipeline.cli import say
+from pipeline.cli import say, shown
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
 from pipeline.progress import working
 from pipeline.settings import Settings, Step, require_nameable
 from pipeline.source import require_source, source_line
-from pipeline.steps import Task
+from pipeline.steps import StepResult, Task
 from pipeline.units import duration
 
 
-def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
+class ReadyStep(NamedTuple):
+    """A step whose task has taken its parameters."""
+
+    name: str
+    run: Callable[[], StepResult]
+
+
+def choose_steps(settings: Settings, only: str | None) -> Sequence[ReadyStep]:
     """Give the steps to run, after checking that all tasks exist and take their parameters.
 
     Args:
@@ -35,11 +43,24 @@ def choose_steps(settings: Settings, only: str | None) -> Sequence[Step]:
     names = [step.name for step in settings.steps]
     if only is not None and only not in names:
         raise UsageError(f"there is no step {only!r}: pipeline.yml declares {', '.join(names)}")
-    for step in settings.steps:
-        if importlib.util.find_spec(step.task) is None:
-            raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no module here")
-        _task_of(step).read_parameters(step.parameters)
-    return [step for step in settings.steps if only in (None, step.name)]
+    ready = [make_ready(settings, step) for step in settings.steps]
+    return [step for step in ready if only in (None, step.name)]
+
+
+def make_ready(settings: Settings, step: Step) -> ReadyStep:
+    """Find the task of a step, and let it read its parameters.
+
+    Raises:
+        SettingsError: the task is no module of the project, or does not take the parameters.
+        UsageError: the parameters came from the command line, and make no sense.
+    """
+    if importlib.util.find_spec(step.task) is None:
+        raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no module here")
+    module = importlib.import_module(step.task)
+    if not all(callable(getattr(module, name, None)) for name in ("read_parameters", "run_step")):
+        raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no task of a step")
+    task = cast(Task[Any], module)
+    return ReadyStep(step.name, partial(task.run_step, settings, task.read_parameters(step.parameters)))
 
 
 def check(settings: Settings, only: str | None) -> None:
@@ -49,8 +70,24 @@ def check(settings: Settings, only: str | None) -> None:
         UsageError: no step has the name of the one to run.
         SettingsError: a setting makes no sense, or the source's credentials are missing.
     """
-    say(f"extract {source_line(settings)}")
+    name_source("extract", settings)
     choose_steps(settings, only)
+
+
+def name_source(command: str, settings: Settings) -> None:
+    """Say where the data comes from, and check that there is something, without asking any server.
+
+    Raises:
+        SettingsError: the source's credentials are missing, or a folder has nothing of the data set.
+    """
+    if settings.source.kind == "files":
+        found = local.find_local(settings)
+        place = f"{settings.data_set.name}, {settings.mode}: {shown(found.path)}"
+        say(f"{command} {place} ({settings.source.reason})")
+        if line := local.passed_over_line(found):
+            say(line)
+        return
+    say(f"{command} {source_line(settings)}")
     with s3_errors(settings.archive_uri):
         require_source(settings)
 
@@ -65,50 +102,38 @@ def run(settings: Settings, only: str | None = None) -> None:
     Raises:
         PipelineError: a step failed; the message begins with its name.
     """
-    say(f"extract {source_line(settings)}")
+    name_source("extract", settings)
     steps = choose_steps(settings, only)
     begun = time.monotonic()
     with only_run(settings):
-        from pipeline.probe import require_server  # noqa: PLC0415 - --help needs no driver
+        from pipeline.probe import require_server
 
         require_server(settings)
         for number, step in enumerate(steps, start=1):
-            run_step(step.name, f"{number}/{len(steps)}", partial(_result_of, step, settings))
+            run_step(step, f"{number}/{len(steps)}")
     say(
         f"extract {settings.data_set.name}, {settings.mode}: {len(steps)} {'steps' if len(steps) > 1 else 'step'} in"
         f" {duration(time.monotonic() - begun)}, staged in {settings.staging_database}"
     )
 
 
-def run_step(name: str, place: str, step: Callable[[], str]) -> None:
+def run_step(step: ReadyStep, place: str) -> None:
     """Run a step, and report its name, result and duration.
 
     Args:
-        name: of the step.
+        step: the step.
         place: which of how many it is, such as `1/3`.
-        step: does the work and gives its result in one line.
 
     Raises:
         PipelineError: the step failed; the message begins with its name.
     """
     begun = time.monotonic()
     try:
-        with working(name):
-            result = step()
+        with working(step.name):
+            result = step.run().result
     except PipelineError as error:
-        raise type(error)(f"{name}: {error}") from error
-    say(f"[{place}] {name}: {result} ({duration(time.monotonic() - begun)})")
-
-
-def _result_of(step: Step, settings: Settings) -> str:
-    return _task_of(step).run_step(settings, step.parameters).result
-
-
-def _task_of(step: Step) -> Task:
-    task = importlib.import_module(step.task)
-    if not all(callable(getattr(task, name, None)) for name in ("read_parameters", "run_step")):
-        raise SettingsError(f"pipeline.yml: step {step.name} has the task {step.task!r}, which is no task of a step")
-    return cast(Task, task)
+        raise type(error)(f"{step.name}: {error}") from error
+    say(f"[{place}] {step.name}: {result} ({duration(time.monotonic() - begun)})")
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """Unpack the CSV members of an archive, in one pass, checking everything on the way.
 
-One thread inflates the archive, a second checksums it and the CSV files, a third brings them to the disk; the caller's
-reads the tar headers, counts lines and writes. Nothing gets its final name before the whole archive was read and every
-checksum was right. docs/decisions/unpack.md says which archives are refused, and why.
+One thread inflates the archive, a second checksums it and the CSV files; the caller's reads the tar headers, counts
+lines and writes. Nothing gets its final name before the whole archive was read and every checksum was right.
+docs/decisions/unpack.md says which archives are refused, and why.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import re
@@ -16,37 +15,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from isal import isal_zlib
 
+from extract.local import find_local, read_in_place
+from extract.s3 import EtagSum
 from pipeline.cli import say
 from pipeline.commands import make_command
-from pipeline.errors import ArchiveError, PipelineError
+from pipeline.errors import ArchiveError, PipelineError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
-from pipeline.landed import (
-    ArchiveManifest,
-    MemberManifest,
-    manifest_path,
-    now,
-    part_path,
-    publish,
-    read_manifest,
-    record_assets,
-    write_manifest,
-)
+from pipeline.landed import Asset, file_of, manifest_path, part_path, publish, read_manifest, write_manifest
+from pipeline.lines import Lines
 from pipeline.progress import track
-from pipeline.settings import RECORD_KINDS, Settings
+from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 from pipeline.steps import StepResult, refuse_unknown
 from pipeline.units import quantity
-
-if TYPE_CHECKING:
-    from pipeline.registry import Asset
 
 # More than this from one archive, inflated, is a bomb: the real ones grow about five times.
 LARGEST_GROWTH = 100
@@ -55,7 +43,6 @@ LARGEST_SMALL_CONTENT = 1 << 30
 _PIECE = 256 << 10  # read from the archive at once; 4.5 times as much comes out
 _BLOCK = 2 << 20  # the most that is inflated at once
 _READ_AHEAD = 6  # blocks
-_SYNC = 16 << 20  # written between two syncs, which run beside the writing so that little is left for the end
 _GZIP = 31  # zlib's number for a gzip stream with its header, CRC and length
 _GZIP_BEGINS = b"\x1f"
 # What is found in place of an archive, by how it begins: one of another program, an answer that was no file, a pointer.
@@ -83,10 +70,6 @@ _LARGEST_HEADERS = 16 << 10
 _LARGEST_HEADERS_TOGETHER = 1 << 20
 _MOST_WARNINGS = 10
 
-# Numbers of glibc's mallopt, from its malloc.h: the largest piece of memory that is not mapped for itself, and how much
-# of what was freed is kept. 32 MiB is the most that the first may be.
-_MALLOPT_KEPT = {-3: 32 << 20, -1: 32 << 20}
-
 _PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _EXTENDED_TYPES = (*_PAX_TYPES, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 # POSIX, pax, "pax Extended Header": its length, those digits included, a keyword and a value.
@@ -97,7 +80,6 @@ _USEFUL_KEYWORDS = re.compile(rb"path|size|linkpath|hdrcharset|GNU\.sparse\.[a-z
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _END_MARK = bytes(tarfile.BLOCKSIZE)
 _InflateError = cast(type[Exception], isal_zlib.error)  # its stub gives an instance
-_Digest = Any  # hashlib gives its type no public name
 
 
 @dataclass
@@ -106,12 +88,14 @@ class _Archive:
 
     Attributes:
         label: its path, as messages name it.
+        landed: what its manifest says.
         largest_content: the most bytes that it may hold, inflated.
         offset: how many of its bytes were taken so far.
         content: how many bytes came out of it so far.
     """
 
     label: str
+    landed: Asset
     largest_content: int
     offset: int = 0
     content: int = 0
@@ -129,11 +113,11 @@ class _Archive:
 
 
 @dataclass(frozen=True)
-class _Checksum:
-    """A SHA-256 that a thread computes, at most a few blocks behind."""
+class _Beside:
+    """A checksum that a thread computes, at most a few blocks behind."""
 
     thread: ThreadPoolExecutor
-    digest: _Digest = field(default_factory=hashlib.sha256)
+    digest: Any
     pending: deque[Future[None]] = field(default_factory=deque)
 
     def update(self, data: bytes) -> None:
@@ -141,36 +125,46 @@ class _Checksum:
         if len(self.pending) > _READ_AHEAD:
             self.pending.popleft().result()
 
-    def hexdigest(self) -> str:
+    def finish(self) -> Any:
+        """Give the digest, which has all of the data."""
         while self.pending:
             self.pending.popleft().result()
-        return str(self.digest.hexdigest())
+        return self.digest
 
 
-@dataclass(frozen=True)
-class _Workers:
-    """The threads that work beside the caller's, each on one thing in its order: nearly all of it is outside Python.
+class Sums:
+    """The checksums of an archive, as its bytes come by.
 
-    Attributes:
-        last_syncs: bring the last of each file to the disk, while the next member is unpacked.
+    Args:
+        landed: what its manifest says.
     """
 
-    inflate: ThreadPoolExecutor
-    checksum: ThreadPoolExecutor
-    sync: ThreadPoolExecutor
-    last_syncs: list[Future[None]] = field(default_factory=list)
+    def __init__(self, landed: Asset) -> None:
+        self._landed, self._sha256 = landed, hashlib.sha256()
+        # Once the SHA-256 is known it says the same.
+        self._md5_part_bytes = None if landed.sha256 else landed.md5_part_bytes
+        self._md5 = EtagSum(self._md5_part_bytes)
 
-    def sync_soon(self, descriptor: int, path: Path) -> Future[None]:
-        """Bring to the disk what was written to a file, which may be closed meanwhile."""
-        return self.sync.submit(_sync_and_close, os.dup(descriptor), path)
+    def update(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._sha256.update(data)
+        self._md5.update(data)
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 so far, in hex."""
+        return self._sha256.hexdigest()
 
-@contextmanager
-def _workers() -> Iterator[_Workers]:
-    with ExitStack() as stack:
-        # The last is ended first: inflating hands work to the checksum.
-        checksum, sync, inflate = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(3))
-        yield _Workers(inflate, checksum, sync)
+    @property
+    def are_as_before(self) -> bool:
+        """Whether the SHA-256 is that of before, where there is one."""
+        return self._landed.sha256 in ("", self.sha256)
+
+    @property
+    def are_of_the_object(self) -> bool:
+        """Whether the MD5 sums are those of the object, where its ETag says them."""
+        etag = self._landed.etag
+        return self._md5_part_bytes is None or self._md5.etag(in_parts="-" in etag) == etag
 
 
 def read_parameters(parameters: Mapping[str, Any]) -> None:
@@ -182,50 +176,103 @@ def read_parameters(parameters: Mapping[str, Any]) -> None:
     refuse_unknown(parameters, set(), step="unpack")
 
 
-def run_step(settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
-    """Unpack the landed archive of the run's data set, unless its CSV files are there already.
+def run_step(settings: Settings, parameters: None) -> StepResult:  # noqa: ARG001 - as each task has it
+    """Unpack the landed archive of the run's data set, unless its CSV files are there already, and record them all.
 
     Raises:
-        SettingsError: the step has a parameter, which it does not take.
         ArchiveError: the archive has not landed, is damaged, or does not hold what it should.
+        SourceError: the archive is not the object that was downloaded.
         PipelineError: the disk is full.
         DatabaseError: the files cannot be recorded.
     """
-    read_parameters(parameters)
-    archive = settings.archive_path
-    landed = read_manifest(archive, ArchiveManifest)
-    if landed is None:
-        raise ArchiveError(f"{archive} has not landed: run {make_command('extract', settings)}, with all of its steps")
+    from pipeline.registry import record_assets
+
+    assets, _, result = provide_files(settings)
+    record_assets(settings, assets)
+    return result
+
+
+def provide_files(
+    settings: Settings, *, command: str = "extract"
+) -> tuple[list[Asset], dict[RecordKind, Asset], StepResult]:
+    """Unpack the archive that settings name, or read its CSV files where they were found unpacked.
+
+    Args:
+        settings: name the source and the files.
+        command: the target of make that does so, which a message advises.
+
+    Returns:
+        What has landed, the CSV files among it by kind, and how the step ended.
+
+    Raises:
+        SettingsError: the source is a folder, and has nothing of the data set.
+        ArchiveError: the archive has not landed, is damaged, or does not hold what it should.
+        SourceError: the archive is not the object that was downloaded.
+        PipelineError: the disk is full.
+    """
+    if settings.source.kind == "files" and (found := find_local(settings)).archive is None:
+        files, result = read_in_place(settings, found)
+        return list(files.values()), files, result
+    archive, files, result = unpack_archive(settings, command=command)
+    return [archive, *files.values()], files, result
+
+
+def unpack_archive(
+    settings: Settings, *, command: str = "extract"
+) -> tuple[Asset, dict[RecordKind, Asset], StepResult]:
+    """Unpack the landed archive that settings name, unless its CSV files are there already.
+
+    Args:
+        settings: name the archive and the files; with `force` they are unpacked again.
+        command: the target of make that does so, which a message advises.
+
+    Returns:
+        The archive, the file of each kind of records, and how the step ended.
+
+    Raises:
+        ArchiveError: the archive has not landed, is damaged, or does not hold what it should.
+        SourceError: the archive is not the object that was downloaded.
+        PipelineError: the disk is full.
+    """
+    path = settings.archive_path
+    archive = read_manifest(path)
+    if archive is None:
+        raise ArchiveError(f"{path} has not landed: run {make_command(command, settings)}, with all of its steps")
     paths = {settings.data_set.members[kind]: settings.member_path(kind) for kind in RECORD_KINDS}
-    manifests = {} if settings.force else unpacked(paths, landed)
-    skipped = len(manifests) == len(paths)
-    begun = time.monotonic()
+    files = {} if settings.force else unpacked(paths, archive)
+    begun, skipped = time.monotonic(), len(files) == len(paths)
     if not skipped:
-        manifests = unpack(archive, landed, paths)
-    record_assets(settings, [_asset(settings, name, landed, manifests[name]) for name in paths])
-    size = quantity(sum(manifest.size_bytes for manifest in manifests.values()), "B")
-    lines = f"{sum(manifest.num_lines for manifest in manifests.values()):,} lines"
-    if skipped:
-        return StepResult(f"skipped: {size} in {len(paths)} files, {lines}, already unpacked")
-    rate = quantity(sum(manifest.size_bytes for manifest in manifests.values()) / (time.monotonic() - begun), "B")
-    return StepResult(f"{size} in {len(paths)} files, {lines}, {rate}/s")
+        archive, files = unpack(path, archive, paths)
+    num_bytes = sum(file.size_bytes for file in files.values())
+    lines = f"{sum(file.num_rows or 0 for file in files.values()):,} lines"
+    result = f"{quantity(num_bytes, 'B')} in {len(files)} files, {lines}, "
+    result += "already unpacked" if skipped else f"{quantity(num_bytes / (time.monotonic() - begun), 'B')}/s"
+    members = {kind: files[settings.data_set.members[kind]] for kind in RECORD_KINDS}
+    return archive, members, StepResult(f"skipped: {result}" if skipped else result)
 
 
-def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) -> dict[str, MemberManifest]:
+def unpacked(paths: Mapping[str, Path], archive: Asset) -> dict[str, Asset]:
+    """Give what has been unpacked from this very archive, by the member's name."""
+    files = {name: read_manifest(path) for name, path in paths.items()}
+    return {name: file for name, file in files.items() if file is not None and file.is_from(archive)}
+
+
+def unpack(archive: Path, landed: Asset, paths: Mapping[str, Path]) -> tuple[Asset, dict[str, Asset]]:
     """Unpack a landed archive and give the CSV files their final names and manifests.
 
     Args:
         archive: the archive.
-        landed: its manifest, whose checksum it must have.
+        landed: what its manifest says, to which its content must answer.
         paths: where each expected member goes, by the base name that it has in the archive. What is there already
             is removed first: it came from another archive, and must not be taken for the content of this one.
 
     Returns:
-        The manifest of each CSV file, by the member's name.
+        The archive, whose checksum is now in its manifest, and each CSV file by the member's name.
 
     Raises:
         ArchiveError: the archive is damaged, or does not hold what it should; no CSV file is left, and an archive that
             has changed since it landed no longer counts as landed.
+        SourceError: the archive is not the object that was downloaded, and is gone.
         PipelineError: the disk is full; no CSV file is left.
     """
     for path in paths.values():
@@ -234,44 +281,74 @@ def unpack(archive: Path, landed: ArchiveManifest, paths: Mapping[str, Path]) ->
             manifest_path(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     parts = {name: part_path(path) for name, path in paths.items()}
+    content = file_of(archive, landed)
     try:
-        with disk_errors(archive), archive.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
-            manifests, sha256 = unpack_stream(
+        with disk_errors(content), content.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
+            files, sums = unpack_stream(
                 stream,
-                str(archive),
+                str(content),
+                landed,
                 parts,
                 largest_content=largest_content(landed.size_bytes),
                 advance=progress.advance,
             )
-        if sha256 != landed.sha256:
-            raise ArchiveError(f"{archive} is not what was downloaded: its checksum has changed")
+        if not (sums.are_as_before and sums.are_of_the_object):
+            raise ArchiveError(f"{content} is not what was downloaded: its checksum has changed")
+        with disk_errors(archive):
+            known = replace(landed, sha256=sums.sha256)
+            write_manifest(archive, known)
         for name, path in paths.items():
             with disk_errors(path):
                 publish(parts[name], path)
-                write_manifest(path, manifests[name])
+                write_manifest(path, files[name])
     except ArchiveError as error:
-        raise ArchiveError(f"{error}: {_remedy(archive, landed)}") from error
+        raise _explained(error, archive, landed) from error
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
-    return manifests
+    return known, files
 
 
-def _remedy(archive: Path, landed: ArchiveManifest) -> str:
-    """Say what to do about an archive that cannot be unpacked: it was bad in S3, or it has been spoiled since.
+def _explained(error: ArchiveError, archive: Path, landed: Asset) -> PipelineError:
+    """Say what to do about an archive that is refused: it was bad in S3, or spoiled on the way, or has been since.
 
-    One that was spoiled on this disk no longer counts as landed, so that the next run downloads it again.
+    One that was spoiled no longer counts as landed, so that the next run downloads it again.
     """
+    if landed.path:
+        return _explained_in_place(error, landed)
+    sums = Sums(landed)
     with disk_errors(archive), archive.open("rb") as file:
-        is_as_it_came = hashlib.file_digest(file, "sha256").hexdigest() == landed.sha256
-    if is_as_it_came:
-        return (
-            f"it came so from {landed.uri}: put a good one there and run the same command again (with FORCE=1"
+        while block := file.read(_BLOCK):
+            sums.update(block)
+    if sums.are_as_before and sums.are_of_the_object:
+        return ArchiveError(
+            f"{error}: it came so from {landed.uri}: put a good one there and run the same command again (with FORCE=1"
             " extract downloads this one again)"
         )
     with disk_errors(archive):
         manifest_path(archive).unlink(missing_ok=True)
-    return "it has changed on this disk since it was downloaded: run the same command again, it downloads it anew"
+        if sums.are_as_before:
+            archive.unlink()
+    if sums.are_as_before:
+        return SourceError(
+            f"{landed.uri}: what came does not match the object's ETag {landed.etag}, so it was thrown away: run the"
+            " same command again (check_etag: false in pipeline.yml, for a store whose ETags are no MD5 sums)"
+        )
+    return ArchiveError(
+        f"{error}: it has changed on this disk since it was downloaded: run the same command again, it downloads it"
+        " anew"
+    )
+
+
+def _explained_in_place(error: ArchiveError, landed: Asset) -> ArchiveError:
+    """Say what to do about an archive that is read where it is, and that nobody but its owner may change."""
+    again = "put a good one there, or name another by SOURCE, and run the same command again"
+    if landed.md5_part_bytes is not None and "its checksum has changed" in str(error):
+        return ArchiveError(
+            f"{landed.path} is not what {Path(landed.path).name}.md5 says: {again}; where a browser has unpacked it on"
+            " its way, that sum is of another file: remove it"
+        )
+    return ArchiveError(f"{error}: {again}")
 
 
 def largest_content(archive_bytes: int) -> int:
@@ -282,73 +359,63 @@ def largest_content(archive_bytes: int) -> int:
 def unpack_stream(
     stream: BinaryIO,
     label: str,
+    landed: Asset,
     paths: Mapping[str, Path],
     *,
     largest_content: int,
     advance: Callable[[int], None],
-) -> tuple[dict[str, MemberManifest], str]:
+) -> tuple[dict[str, Asset], Sums]:
     """Read a tar archive, gzipped or not, to its end and write its expected members.
 
     Args:
         stream: the archive, from its first byte; it need not be seekable.
         label: the archive as messages name it.
+        landed: what its manifest says.
         paths: the file to write for each expected member, by base name. On an error these files are left as they
             are, incomplete: the caller removes them.
         largest_content: the most bytes that the archive may hold, inflated.
         advance: is told how many bytes of the archive were taken since the last call.
 
     Returns:
-        The manifest of each file, by the member's name, and the SHA-256 of the archive. All bytes are on the disk.
+        Each file, by the member's name, and the checksums of the archive. All bytes are on the disk.
 
     Raises:
         ArchiveError: the archive is damaged, or does not hold what it should.
         PipelineError: the disk is full.
     """
-    archive = _Archive(label, largest_content)
-    _keep_freed_memory()
-    with _workers() as workers:
-        checksum = _Checksum(workers.checksum)
-        content = _Content(_ahead(_read_content(stream, archive, checksum), workers.inflate), archive, advance)
-        manifests = _unpack_members(content, archive, paths, workers)
+    archive = _Archive(label, landed, largest_content)
+    # The last is ended first: inflating hands work to the checksum.
+    with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(1) as ahead:
+        sums = _Beside(beside, Sums(landed))
+        content = _Content(_ahead(_read_content(stream, archive, sums), ahead), archive, advance)
+        files = _unpack_members(content, archive, paths, beside)
         content.require_zeros()
-        for sync in workers.last_syncs:
-            sync.result()
-        sha256 = checksum.hexdigest()
-    missing = sorted(paths.keys() - manifests.keys())
+        found = cast(Sums, sums.finish())
+    missing = sorted(paths.keys() - files.keys())
     if missing:
         raise archive.error(f"does not hold {' and '.join(missing)}, or not as a plain file inside a folder")
-    return {name: MemberManifest(sha256, *manifest) for name, manifest in manifests.items()}, sha256
+    return files, found
 
 
-def _keep_freed_memory() -> None:
-    """Let blocks take the memory of those before them, where the C library is glibc.
-
-    It would give each block's memory back to the system, which clears it again for the next: a fifth of the time.
-    """
-    with suppress(AttributeError, OSError):
-        for parameter, value in _MALLOPT_KEPT.items():
-            ctypes.CDLL(None).mallopt(parameter, value)
-
-
-def _read_content(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterator[tuple[int, bytes]]:
+def _read_content(stream: BinaryIO, archive: _Archive, sums: _Beside) -> Iterator[tuple[int, bytes]]:
     """Give the content of an archive in blocks, each with the bytes of the archive that were taken for it.
 
     A tar file that is not packed is its own content.
     """
-    pieces = _pieces(stream, archive, checksum)
+    pieces = _pieces(stream, archive, sums)
     piece = next(pieces, b"")
     blocks = _as_it_is if _is_tar(piece) else _inflate
     yield from blocks(chain([piece] if piece else [], pieces), archive)
 
 
-def _pieces(stream: BinaryIO, archive: _Archive, checksum: _Checksum) -> Iterator[bytes]:
+def _pieces(stream: BinaryIO, archive: _Archive, sums: _Beside) -> Iterator[bytes]:
     while True:
         # Here and not around all: the pieces are asked for while a CSV file is written, whose errors name that one.
         with disk_errors(Path(archive.label)):
             piece = stream.read(_PIECE)
         if not piece:
             return
-        checksum.update(piece)
+        sums.update(piece)
         yield piece
 
 
@@ -547,10 +614,10 @@ def _useful_records(pieces: Iterator[bytes], count: Callable[[int], None]) -> It
 
 
 def _unpack_members(
-    content: _Content, archive: _Archive, paths: Mapping[str, Path], workers: _Workers
-) -> dict[str, tuple[int, str, int, str]]:
-    """Write the expected members: size, SHA-256, lines and time of each, by name."""
-    manifests: dict[str, tuple[int, str, int, str]] = {}
+    content: _Content, archive: _Archive, paths: Mapping[str, Path], beside: ThreadPoolExecutor
+) -> dict[str, Asset]:
+    """Write the expected members, and give each by its name."""
+    files: dict[str, Asset] = {}
     ignored = 0
     for member in _members(content, archive):
         name, unwanted = _choose(member, paths)
@@ -559,16 +626,16 @@ def _unpack_members(
             if unwanted is not None and ignored <= _MOST_WARNINGS:
                 say(f"warning: {archive.label}: ignored {_printable(member.name)}: {unwanted}")
             continue
-        if unwanted is not None or name in manifests:
+        if unwanted is not None or name in files:
             raise archive.error(f"holds {name} {unwanted or 'twice'}")
         if not 0 <= member.size <= archive.largest_content:
             raise archive.error(f"says that {name} has {member.size:,} bytes, which cannot be right")
         require_free_disk(paths[name].parent, member.size, name)
         with disk_errors(paths[name]):
-            manifests[name] = _write(content, name, member.size, paths[name], workers)
+            files[name] = _write(content, archive, name, member.size, paths[name], beside=beside)
     if ignored > _MOST_WARNINGS:
         say(f"warning: {archive.label}: ignored {ignored - _MOST_WARNINGS:,} more members")
-    return manifests
+    return files
 
 
 def _members(content: _Content, archive: _Archive) -> Iterator[tarfile.TarInfo]:
@@ -606,32 +673,27 @@ def _choose(member: tarfile.TarInfo, paths: Mapping[str, Path]) -> tuple[str | N
     return path.name, None
 
 
-def _write(content: _Content, name: str, size: int, path: Path, workers: _Workers) -> tuple[int, str, int, str]:
-    checksum = _Checksum(workers.checksum)
-    num_lines = written = synced = 0
-    last = b"\n"
+def _write(
+    content: _Content, archive: _Archive, name: str, size: int, path: Path, *, beside: ThreadPoolExecutor
+) -> Asset:
+    checksum, lines, written = _Beside(beside, hashlib.sha256()), Lines(size), 0
     with open_private(path) as file:
-        syncing = workers.sync_soon(file.fileno(), path)
         for data in content.data(size):
             checksum.update(data)
-            num_lines += data.count(b"\n")
-            written += len(data)
-            last = data[-1:]
+            lines.update(data)
             _write_all(file, data)
-            if written - synced >= _SYNC and syncing.done():
-                syncing.result()
-                syncing, synced = workers.sync_soon(file.fileno(), path), written
+            written += len(data)
         content.require_whole(name, written, size)
-        workers.last_syncs.extend((syncing, workers.sync_soon(file.fileno(), path)))
-    return size, checksum.hexdigest(), num_lines + (last != b"\n"), now()
-
-
-def _sync_and_close(descriptor: int, path: Path) -> None:
-    try:
-        with disk_errors(path):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.fsync(file.fileno())
+    return Asset(
+        uri=f"{archive.landed.uri}#{name}",
+        etag=archive.landed.etag,
+        size_bytes=size,
+        landed_at=datetime.now(UTC),
+        sha256=checksum.finish().hexdigest(),
+        num_rows=lines.num_lines,
+        marks=lines.marks,
+    )
 
 
 def _write_all(file: Any, data: bytes) -> None:
@@ -643,26 +705,3 @@ def _write_all(file: Any, data: bytes) -> None:
 def _printable(name: str) -> str:
     text = ascii(name)
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def unpacked(paths: Mapping[str, Path], landed: ArchiveManifest) -> dict[str, MemberManifest]:
-    """Give the manifests of the files that were unpacked from this very archive."""
-    manifests = {name: read_manifest(path, MemberManifest) for name, path in paths.items()}
-    return {
-        name: manifest
-        for name, manifest in manifests.items()
-        if manifest is not None and manifest.archive_sha256 == landed.sha256
-    }
-
-
-def _asset(settings: Settings, name: str, landed: ArchiveManifest, manifest: MemberManifest) -> Asset:
-    from pipeline.registry import Asset  # noqa: PLC0415 - the driver is not needed before
-
-    return Asset(
-        uri=f"{settings.archive_uri}#{name}",
-        etag=landed.etag,
-        size_bytes=manifest.size_bytes,
-        sha256=manifest.sha256,
-        num_rows=manifest.num_lines,
-        landed_at=datetime.fromisoformat(manifest.landed_at),
-    )

@@ -18,7 +18,7 @@ from extract.s3 import endpoint_of, s3_errors, version_of
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
 from pipeline.files import disk_errors
-from pipeline.landed import ArchiveManifest, read_manifest
+from pipeline.landed import read_manifest
 from pipeline.progress import track
 from pipeline.samples import sample_paths
 from pipeline.settings import Settings, load_settings, object_uri
@@ -116,7 +116,7 @@ def upload(client: S3Client, settings: Settings) -> StepResult:
 
 
 def _put(client: S3Client, path: Path, uri: str, arguments: dict[str, Any]) -> None:
-    from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 - slow to import
+    from boto3.exceptions import S3UploadFailedError
 
     address = urlsplit(uri)
     with disk_errors(path), track("upload", path.stat().st_size, "B") as progress:
@@ -151,7 +151,7 @@ def _keep(client: S3Client, target: Settings, there: Mapping[str, Any]) -> str:
     What has landed of it is uploaded, and not the object copied: not every store gives a copy in parts an ETag of which
     the next download can check anything.
     """
-    landed = read_manifest(target.archive_path, ArchiveManifest)
+    landed = read_manifest(target.archive_path)
     if landed is None or (landed.uri, landed.etag) != (target.archive_uri, there["etag"]):
         raise SourceError(f"{target.archive_uri} is not what was drawn from: run the same command again")
     kept = full_settings(target)

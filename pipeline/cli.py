@@ -16,8 +16,9 @@ from pipeline.progress import print_line
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\
   DATASET, MODE or DEEPCVR_MODE, FORCE=1         as the options
-  SOURCE                                         s3 or s3://bucket/prefix (production mode: s3), or generated, data
-                                                 that the embedded server holds (development mode)
+  SOURCE                                         a folder or an archive on this machine, s3 or s3://bucket/prefix
+                                                 (production mode: s3), or generated, data that the embedded server
+                                                 holds (development mode)
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_ENDPOINT_URL
                                                  the S3 store, as boto3 finds it; the first, or either of the last two,
                                                  stands for SOURCE=s3 in development mode too

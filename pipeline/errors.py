@@ -40,5 +40,9 @@ class LoadError(PipelineError):
     """The staging load cannot go on without losing or doubling something."""
 
 
+class RepeatedKeyError(LoadError):
+    """Rows that have the key of others, whether of the same statement or of an earlier one."""
+
+
 class ServiceError(PipelineError):
     """An embedded service cannot be provided, started or stopped."""

@@ -8,65 +8,65 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 from pipeline.files import read_json, sync_folder, write_json
+from pipeline.lines import Mark
 from pipeline.progress import working
-from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from pipeline.registry import Asset
 
 
 @dataclass(frozen=True)
-class ArchiveManifest:
-    """Which object of S3 landed as an archive.
+class Asset:
+    """What has landed: an archive, or a CSV file unpacked from it. Its JSON form is the manifest beside it.
 
     Attributes:
-        uri: `s3://bucket/key`.
-        etag: the object's ETag, without its quotes.
-        size_bytes: size of the object and of the file.
-        sha256: checksum of the file, in hex.
-        landed_at: when it landed, in UTC, in ISO 8601.
+        uri: `s3://bucket/key`, with `#member` for a CSV file.
+        etag: the ETag of the object in S3, without its quotes.
+        size_bytes: size of the archive or of the CSV file.
+        landed_at: when it landed, in UTC.
+        sha256: checksum of the archive or of the CSV file, in hex; empty of an archive that has not been unpacked.
+        num_rows: lines of the CSV file, of which the last need not have a newline; None for the archive.
+        md5_part_bytes: the size of the parts whose MD5 sums the ETag of an archive is made of; None where it is not to
+            be compared with the content.
+        marks: where lines of the CSV file begin, so that it is cut without being read.
+        path: of a file that is read where it is, and not beside its manifest.
+        version: of such a file, what tells it from another one of the same name, as `version_of` gives it.
     """
 
     uri: str
     etag: str
     size_bytes: int
-    sha256: str
-    landed_at: str
+    landed_at: datetime
+    sha256: str = ""
+    num_rows: int | None = None
+    md5_part_bytes: int | None = None
+    marks: tuple[Mark, ...] = ()
+    path: str = ""
+    version: str = ""
+
+    def is_from(self, archive: Asset) -> bool:
+        """Tell whether this CSV file came from that very archive, which has been unpacked since it landed."""
+        is_same = (self.uri.partition("#")[0], self.etag) == (archive.uri, archive.etag)
+        return is_same and bool(archive.sha256)
 
 
-@dataclass(frozen=True)
-class MemberManifest:
-    """What was unpacked from an archive as one CSV file.
+def file_of(path: Path, asset: Asset) -> Path:
+    """Give where a landed file is: under the name that it has landed by, or where it was all the time."""
+    return Path(asset.path) if asset.path else path
 
-    Attributes:
-        archive_sha256: checksum of the archive that it came from.
-        size_bytes: size of the file.
-        sha256: checksum of the file, in hex.
-        num_lines: its lines; a last line without a newline counts.
-        landed_at: when it was unpacked, in UTC, in ISO 8601.
+
+def version_of(path: Path) -> str:
+    """Tell a file from another one that was put in its place, by what rsync goes by: size and time, and its inode.
+
+    Raises:
+        OSError: there is no such file.
     """
-
-    archive_sha256: str
-    size_bytes: int
-    sha256: str
-    num_lines: int
-    landed_at: str
-
-
-ManifestT = TypeVar("ManifestT", ArchiveManifest, MemberManifest)
-
-
-def now() -> str:
-    """Give the time as a manifest writes it."""
-    return datetime.now(UTC).isoformat()
+    found = path.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
 
 
 def manifest_path(path: Path) -> Path:
@@ -79,7 +79,7 @@ def part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def read_manifest(path: Path, kind: type[ManifestT], *, verify: bool = True) -> ManifestT | None:
+def read_manifest(path: Path, *, verify: bool = True) -> Asset | None:
     """Read the manifest of a landed file, which is believed only while the file is the one that landed.
 
     A file that was touched since its manifest was written, whatever its other times say, is read to its end: where its
@@ -87,34 +87,42 @@ def read_manifest(path: Path, kind: type[ManifestT], *, verify: bool = True) -> 
 
     Args:
         path: the landed file.
-        kind: which manifest it has.
         verify: whether to read a file that was touched. One who waits for a quick answer takes its size for enough.
 
     Returns:
         None when the file has not landed: no manifest or a broken one, no file, or a file of another size or content.
     """
-    declared = read_json(manifest_path(path))
-    names = {field.name: int if field.type == "int" else str for field in fields(kind)}
-    if declared is None or declared.keys() != names.keys():
-        return None
-    if not all(type(declared[name]) is type_ for name, type_ in names.items()):
-        return None
-    manifest = kind(**declared)
+    asset = _parse(read_json(manifest_path(path)) or {})
     try:
-        if path.stat().st_size != manifest.size_bytes:
+        if asset is not None and asset.path:
+            return asset if version_of(Path(asset.path)) == asset.version else None
+        if asset is None or path.stat().st_size != asset.size_bytes:
             return None
-        return manifest if not verify or _is_untouched(path) or _verify(path, manifest.sha256) else None
+        return asset if not verify or _is_untouched(path, asset) or _verify(path, asset.sha256) else None
     except OSError:
         return None
 
 
-def _is_untouched(path: Path) -> bool:
+def _parse(declared: dict[str, Any]) -> Asset | None:
+    try:
+        landed_at = datetime.fromisoformat(declared["landed_at"])
+        marks = tuple((int(first_byte), int(first_line)) for first_byte, first_line in declared.get("marks", ()))
+        asset = Asset(**declared | {"landed_at": landed_at, "marks": marks})
+    except (KeyError, TypeError, ValueError):
+        return None
+    return asset if isinstance(asset.uri, str) and isinstance(asset.etag, str) else None
+
+
+def _is_untouched(path: Path, asset: Asset) -> bool:
     # The time of a change cannot be set, other than that of a modification: tools that keep times keep the latter. Of
-    # two changes in one tick of the clock it does not tell the later one.
-    return path.stat().st_ctime_ns < manifest_path(path).stat().st_ctime_ns
+    # two changes in one tick of the clock it does not tell the later one: a file without a checksum is believed.
+    changed, written = (each.stat().st_ctime_ns for each in (path, manifest_path(path)))
+    return changed < written or (not asset.sha256 and changed == written)
 
 
 def _verify(path: Path, sha256: str) -> bool:
+    if not sha256:
+        return False
     before = path.stat().st_ctime_ns
     with working(f"check {path.name}, which was touched"), path.open("rb") as file:
         is_right = hashlib.file_digest(file, "sha256").hexdigest() == sha256
@@ -125,9 +133,9 @@ def _verify(path: Path, sha256: str) -> bool:
     return True
 
 
-def write_manifest(path: Path, manifest: ArchiveManifest | MemberManifest) -> None:
+def write_manifest(path: Path, asset: Asset) -> None:
     """Write the manifest of a file that has just landed."""
-    write_json(manifest_path(path), asdict(manifest))
+    write_json(manifest_path(path), asdict(asset) | {"landed_at": asset.landed_at.isoformat()})
 
 
 def publish(part: Path, path: Path) -> None:
@@ -135,16 +143,3 @@ def publish(part: Path, path: Path) -> None:
     manifest_path(path).unlink(missing_ok=True)
     part.replace(path)
     sync_folder(path.parent)
-
-
-def record_assets(settings: Settings, assets: Sequence[Asset]) -> None:
-    """Record landed files in the `asset` table of the staging database.
-
-    Raises:
-        DatabaseError: the server cannot be reached, or refuses.
-    """
-    from pipeline.registry import open_registry, record_asset  # noqa: PLC0415 - the driver is not needed before
-
-    with closing(open_registry(settings)) as connection:
-        for asset in assets:
-            record_asset(connection, asset)

@@ -11,7 +11,7 @@ from pymysql.cursors import Cursor
 from pymysql.err import MySQLError
 from pymysql.protocol import LoadLocalPacketWrapper
 
-from pipeline.errors import LoadError
+from pipeline.errors import LoadError, RepeatedKeyError
 from pipeline.mysql import MysqlConnection, largest_packet
 
 Buffer: TypeAlias = bytes | memoryview
@@ -48,6 +48,7 @@ class StreamConnection(MysqlConnection):
             chunks: text of the rows, cut anywhere.
 
         Raises:
+            RepeatedKeyError: the server skipped a row because of its key.
             LoadError: the server changed or skipped a row.
         """
         self.chunks = chunks
@@ -58,7 +59,7 @@ class StreamConnection(MysqlConnection):
             )
             num_rows = cursor.rowcount
             if cursor.warning_count:
-                raise LoadError(_first_warning(cursor, table))
+                raise _refused(cursor, table)
         return num_rows
 
     def _read_query_result(self, unbuffered: bool = False) -> int:
@@ -74,13 +75,16 @@ class StreamConnection(MysqlConnection):
         return result.affected_rows or 0
 
 
-def _first_warning(cursor: Cursor, table: str) -> str:
-    cursor.execute("show warnings limit 1")
-    row = cursor.fetchone()
-    _, code, message = row or ("", 0, "no reason given")
-    if code == _DUPLICATE_KEY:
-        return f"two records of the source have the same key, which table {table} cannot hold: {message}"
-    return f"the server would not take every row of table {table} as it is: {message}"
+def _refused(cursor: Cursor, table: str) -> LoadError:
+    cursor.execute("show warnings")
+    warnings = cursor.fetchall()
+    for _, code, message in warnings:
+        if code == _DUPLICATE_KEY:
+            return RepeatedKeyError(
+                f"two records of the source have the same key, which table {table} cannot hold: {message}"
+            )
+    message = warnings[0][2] if warnings else "no reason given"
+    return LoadError(f"the server would not take every row of table {table} as it is: {message}")
 
 
 class _StreamResult(MySQLResult):

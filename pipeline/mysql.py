@@ -79,6 +79,8 @@ _TLS_FAILED = {2026}
 _CONNECTION_LOST = (1053, 1159, 1160, 1161, 1317, 1927, 2006, 2013, 2055, 3169, 4031)
 _EMBEDDED_REFUSED = f"the embedded MySQL server is not running: run {UP}"
 _ALLOW_LOAD_DATA = "let an administrator `set global local_infile = on`, and write it into the server's configuration"
+# The load and dbt go without: docs/mysql.md.
+LARGE_PACKET = "16M"
 _AGAIN = "run the same command again, it continues where this one stopped"
 
 # What to do about the errors that a person can do something about. Numbers: the MySQL Error Message Reference, and
@@ -87,7 +89,7 @@ _REMEDIES: Mapping[tuple[int, ...], str] = {
     (1044, 1142, 1143, 1227): "grant the user what docs/mysql.md lists",
     (1148, 3948, 4166): _ALLOW_LOAD_DATA,
     (1047,): "a proxy on the way does not know the command: connect to the server itself, or let the proxy pass it",
-    (1153, 2020): "the server's max_allowed_packet is too small: set it to 1M or more",
+    (1153, 2020): f"the server's max_allowed_packet is too small: set it to {LARGE_PACKET} or more",
     (3, 20, 28, 1021, 1026, 1114): f"the server has no room to write: free some of its disk, then {_AGAIN}",
     (1205,): f"another client held a lock for too long (`show processlist` lists the clients): then {_AGAIN}",
     _CONNECTION_LOST: f"the connection was lost: {_AGAIN}",

@@ -2,7 +2,8 @@
 
 A load takes the CSV files of one archive into the staging tables, partition by partition. At any moment there is at
 most one current load; those before it are `superseded`. It is complete when each of its partitions is `loaded` and its
-distinct features have landed.
+distinct features have landed. A partition is `planned` while nothing of it is there, and `revised` while its rows are
+there and some of its records are to be rejected after all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pymysql.err import MySQLError
 
 from pipeline.background import beside
 from pipeline.errors import DatabaseError, LoadError
+from pipeline.landed import Asset
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
 from pipeline.progress import print_line
 from pipeline.settings import DataSet, MysqlSettings, RecordKind, Settings
@@ -90,27 +92,6 @@ create table if not exists test_run (
 """
 
 _TABLES = {"asset": _ASSET, "load_partition": _LOAD_PARTITION, "feature_load": _FEATURE_LOAD, "test_run": _TEST_RUN}
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One landed object: the archive, or a CSV file unpacked from it.
-
-    Attributes:
-        uri: `s3://bucket/key`, with `#member` for a CSV file.
-        etag: the ETag of the object in S3.
-        size_bytes: size of the archive or of the CSV file.
-        sha256: checksum of the archive or of the CSV file, in hex.
-        num_rows: lines of the CSV file; None for the archive.
-        landed_at: when it landed, in UTC.
-    """
-
-    uri: str
-    etag: str
-    size_bytes: int
-    sha256: str
-    num_rows: int | None
-    landed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -225,6 +206,17 @@ def _add_kinds(cursor: Cursor, data_set: DataSet) -> None:
         )
 
 
+def record_assets(settings: Settings, assets: Sequence[Asset]) -> None:
+    """Record in the staging database that assets have landed.
+
+    Raises:
+        DatabaseError: the server cannot be reached, or refuses.
+    """
+    with closing(open_registry(settings)) as connection:
+        for asset in assets:
+            record_asset(connection, asset)
+
+
 def record_asset(connection: MysqlConnection, asset: Asset) -> None:
     """Record that an asset has landed, in place of what was recorded under its URI."""
     connection.begin()
@@ -241,12 +233,30 @@ def landed_asset(connection: MysqlConnection, uri: str) -> Asset | None:
     """Give what is recorded of an asset, if it has landed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "select uri, etag, size_bytes, sha256, num_rows, landed_at from asset where uri = %s"
+            "select uri, etag, size_bytes, landed_at, sha256, num_rows from asset where uri = %s"
             " order by landed_at desc limit 1",
             (uri,),
         )
         row = cursor.fetchone()
-    return Asset(*row) if row else None
+    if not row:
+        return None
+    uri, etag, size_bytes, landed_at, sha256, num_rows = row
+    return Asset(uri, etag, size_bytes, landed_at.replace(tzinfo=UTC), sha256, num_rows)
+
+
+def source_of_load(connection: MysqlConnection, load_id: int) -> tuple[Asset, ...]:
+    """Give the archive that a load is from, or the CSV files where they were found unpacked, as they landed last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select asset.uri from asset join load_partition on asset.sha256 = load_partition.source_sha256"
+            " where load_partition.load_id = %s group by asset.asset_id, asset.uri order by asset.asset_id desc",
+            (load_id,),
+        )
+        uris = [str(uri) for (uri,) in cursor.fetchall()]
+    # The latest, and what landed with it: the two files of one source are recorded together.
+    places = {uri: uri.partition("#")[0] for uri in uris[:2]}
+    found = (landed_asset(connection, uri) for uri in dict.fromkeys(reversed(places.values())))
+    return tuple(asset for asset in found if asset is not None)
 
 
 def current_partitions(connection: MysqlConnection) -> tuple[int | None, dict[Partition, str]]:
@@ -299,8 +309,18 @@ def begin_load(connection: MysqlConnection, partitions: Sequence[Partition]) -> 
     return load_id
 
 
-def claim_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> bool:
-    """Lock a partition until the transaction ends, and tell whether it is still to be loaded.
+def revise_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> None:
+    """Let a partition be landed again, if it is loaded, since some of its records are to be rejected."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update load_partition set state = 'revised' where load_id = %s and source_file = %s"
+            " and partition_number = %s and state = 'loaded'",
+            (load_id, partition.source_file, partition.partition_number),
+        )
+
+
+def claim_partition(connection: MysqlConnection, load_id: int, partition: Partition) -> str:
+    """Lock a partition until the transaction ends, and give its state: planned, revised, or loaded already.
 
     A second attempt at the same partition (a retried or speculative task) waits here for the first, and then finds
     it loaded.
@@ -316,9 +336,9 @@ def claim_partition(connection: MysqlConnection, load_id: int, partition: Partit
         )
         row = cursor.fetchone()
     state = row[0] if row else "gone"
-    if state not in ("planned", "loaded"):
+    if state not in ("planned", "revised", "loaded"):
         raise LoadError(f"load {load_id} is {state}: another make extract has begun a new one")
-    return bool(state == "planned")
+    return str(state)
 
 
 def mark_loaded(

@@ -59,7 +59,7 @@ def _run(arguments: list[str], *, is_plain: bool) -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     if os.environ.get("NO_COLOR"):  # no-color.org, which dbt does not know
         os.environ.setdefault("DBT_USE_COLORS", "false")
-    from dbt.cli.main import cli  # noqa: PLC0415 - it takes seconds, in which Ctrl-C is answered
+    from dbt.cli.main import cli
 
     cli(arguments, prog_name="dbt")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipeline.commands import make_command
 from pipeline.errors import LoadError
 from pipeline.files import read_json, write_json
-from pipeline.landed import MemberManifest, read_manifest
+from pipeline.landed import file_of, read_manifest
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 
 
@@ -97,9 +97,11 @@ def read_source(settings: Settings) -> SampleSource:
             f"nothing to draw {settings.data_set.name} from has landed: run"
             f" {make_command('sample', settings)}, which downloads it first"
         ) from None
-    for file in source.files.values():
-        manifest = read_manifest(file.path, MemberManifest)
+    there: dict[RecordKind, SampledFile] = {}
+    for kind, file in source.files.items():
+        manifest = read_manifest(file.path)
         if manifest is None or manifest.sha256 != file.sha256:
             again = make_command("sample", settings)
             raise LoadError(f"{file.path} is not the file that was unpacked: run {again}, which lands it again")
-    return source
+        there[kind] = replace(file, path=file_of(file.path, manifest))
+    return replace(source, files=there)

@@ -16,12 +16,19 @@ from pipeline.errors import SettingsError
 
 Mode = Literal["development", "production"]
 RecordKind = Literal["sample", "common_feature"]
-SourceKind = Literal["generated", "s3"]
+SourceKind = Literal["generated", "s3", "files"]
 TlsMode = Literal["disabled", "preferred", "required", "verify_ca", "verify_identity"]
 
+# What an archive is is told by its content.
+ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
 MODES: tuple[Mode, ...] = get_args(Mode)
 RECORD_KINDS: tuple[RecordKind, ...] = get_args(RecordKind)
 TLS_MODES: tuple[TlsMode, ...] = get_args(TlsMode)
+
+# Of generated source data, where a call says nothing else: the share of the full size, and what names
+# the random numbers.
+GENERATED_SCALE = 0.001
+GENERATED_SEED = 20220601
 
 # The tables that dbt builds and keeps whole, parents first.
 CORE_TABLES = ("sample", "feature", "sample_feature", "common_feature_group")
@@ -38,6 +45,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 # Whatever S3 has no advice against ("Naming Amazon S3 objects": characters to avoid), and no ? or #, which end the key
 # in an address.
 _PREFIX = re.compile(r"""(?:(?!\.{1,2}(?:/|$))[^/?#%^~|`"<>{}\[\]\\]+(?:/(?!$)|$)){0,9}""")
+_LONGEST_FILE_URI = 1500  # `asset` has room for 2,048 characters, the names of folders and members below among them
+_DEFAULT_SOURCES: Mapping[str, str] = {"development": "generated", "production": "s3"}
 _LONGEST_PREFIX = 500  # bytes; a key of S3 has 1,024 at most, and each may be three characters in an address
 _PLAIN_IN_URI = " !$&'()*+,-./:;=@_"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -103,10 +112,13 @@ class SourceSettings:
     """Where the archives come from.
 
     Attributes:
-        kind: `generated`, which the embedded S3 server holds, or `s3`, a store that boto3 finds.
+        kind: `generated`, which the embedded S3 server holds, `s3`, a store that boto3 finds, or `files` on this
+            machine.
         reason: why it is this one, for a person.
         prefix: of the keys in the bucket, without a slash at its ends; may be empty.
         requester_pays: whether the one who reads is to say that they pay for it.
+        path: of files, the folder that they are in, or the archive.
+        archive: the name that the archive has there, where it is another than the usual one.
     """
 
     kind: SourceKind
@@ -114,6 +126,8 @@ class SourceSettings:
     bucket: str
     prefix: str
     requester_pays: bool = False
+    path: Path | None = None
+    archive: str | None = None
 
     def key_of(self, archive: str) -> str:
         """Give the key of an archive in the bucket."""
@@ -122,10 +136,17 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: an archive and the CSV member that holds each kind of record."""
+    """A data set: an archive and the CSV member that holds each kind of record.
+
+    Attributes:
+        archive: the archive's name, in the generated source and wherever this project writes one.
+        names: all the names that it may have in a source, the likeliest first.
+        members: the name of each CSV file.
+    """
 
     name: str
     archive: str
+    names: tuple[str, ...]
     members: Mapping[RecordKind, str]
 
 
@@ -146,6 +167,7 @@ class Settings:
         sample_folder: where `make sample` puts what it draws.
         export_folder: where `make export` puts what it writes.
         sample: the parameters of `make sample`.
+        sample_task: the module that draws it.
         spark_master: the Spark master; None leaves it to Spark's own configuration, and to `local[*]` after that.
     """
 
@@ -162,6 +184,7 @@ class Settings:
     export_folder: Path
     steps: tuple[Step, ...]
     sample: Mapping[str, Any]
+    sample_task: str
     spark_master: str | None
     force: bool
 
@@ -178,12 +201,13 @@ class Settings:
     @property
     def archive_key(self) -> str:
         """The archive's key in the bucket."""
-        return self.source.key_of(self.data_set.archive)
+        return self.source.key_of(self.source.archive or self.data_set.archive)
 
     @property
     def archive_uri(self) -> str:
-        """The archive's address, `s3://bucket/key`."""
-        return object_uri(self.source.bucket, self.archive_key)
+        """The archive's address, `s3://bucket/key`, or that of the files."""
+        path = self.source.path
+        return object_uri(self.source.bucket, self.archive_key) if path is None else file_uri(path)
 
     @property
     def archive_path(self) -> Path:
@@ -202,6 +226,11 @@ class Settings:
 def object_uri(bucket: str, key: str) -> str:
     """Give an object's address, `s3://bucket/key`, in ASCII."""
     return f"s3://{bucket}/{quote(key, safe=_PLAIN_IN_URI)}"
+
+
+def file_uri(path: Path) -> str:
+    """Give the address of a file of this machine, `file:///path`, in ASCII."""
+    return f"file://{quote(os.fsencode(path), safe=_PLAIN_IN_URI)}"
 
 
 def load_settings(
@@ -252,6 +281,7 @@ def load_settings(
         export_folder=root / _filled(folders, "folders", "exports", names),
         steps=_steps(declared.get("extract")),
         sample=_sample(_section(declared, "sample")),
+        sample_task=_task(_section(declared, "sample"), "sample"),
         spark_master=environ.get("SPARK_MASTER") or None,
         force=read_flag("FORCE", environ.get("FORCE")) if force is None else force,
     )
@@ -270,7 +300,7 @@ def check_environment(environ: Mapping[str, str], root: Path) -> None:
     if names:
         _choose_data_set(environ.get("DATASET") or "train", names)
     read_flag("FORCE", environ.get("FORCE"))
-    _choose_source(environ, mode)
+    _choose_source(environ, mode, _DEFAULT_SOURCES)
     read_mysql(environ, root)
 
 
@@ -316,7 +346,7 @@ def names_of_data_sets(path: Path) -> list[str]:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml  # noqa: PLC0415 - what is checked before set-up goes without
+    import yaml
 
     try:
         declared = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -371,7 +401,8 @@ def _choose_data_set(name: str, names: Collection[str]) -> str:
 
 
 def _source(environ: Mapping[str, str], declared: Mapping[str, Any], mode: Mode) -> SourceSettings:
-    kind, reason, address = _choose_source(environ, mode)
+    defaults = {**_DEFAULT_SOURCES, **_section(declared, "defaults", "source.")} if "defaults" in declared else None
+    kind, reason, address, path = _choose_source(environ, mode, defaults or _DEFAULT_SOURCES)
     where = f"source.prefixes.{mode}"
     if address is None:
         bucket = _matching(_BUCKET, _text(declared, "source", "bucket"), "source.bucket")
@@ -385,33 +416,49 @@ def _source(environ: Mapping[str, str], declared: Mapping[str, Any], mode: Mode)
     requester_pays = declared.get("requester_pays", False)
     if not isinstance(requester_pays, bool):
         raise SettingsError(f"pipeline.yml: source.requester_pays is {requester_pays!r}, expected true or false")
-    return SourceSettings(kind, reason, bucket, prefix, requester_pays)
+    return SourceSettings(kind, reason, bucket, prefix, requester_pays, path)
 
 
-def _choose_source(environ: Mapping[str, str], mode: Mode) -> tuple[SourceKind, str, tuple[str, str] | None]:
-    """Choose the kind of source, say why, and give the bucket and the prefix that the environment names."""
-    wish = environ.get("SOURCE") or None
-    kind: SourceKind
-    address = None
-    if wish is not None:
-        if wish.startswith("s3://"):
-            bucket, _, prefix = wish.removeprefix("s3://").partition("/")
-            address = bucket, prefix.removesuffix("/")
-            if not _BUCKET.fullmatch(bucket) or not _is_prefix(address[1]):
-                raise SettingsError(f"SOURCE is {wish!r}, which is no address such as s3://bucket/prefix")
-        elif wish not in ("generated", "s3"):
-            raise SettingsError(f"SOURCE is {wish!r}, expected generated, s3 or s3://bucket/prefix")
-        kind, reason = ("generated" if wish == "generated" else "s3"), f"SOURCE is {wish}"
-    elif mode == "production":
-        kind, reason = "s3", "the default in production mode"
-    elif names := [name for name in _WISHES_FOR_S3 if environ.get(name)]:
-        kind, reason = "s3", f"{names[0]} is set"
-    else:
-        kind, reason = "generated", "the default in development mode"
+def _choose_source(
+    environ: Mapping[str, str], mode: Mode, defaults: Mapping[str, Any]
+) -> tuple[SourceKind, str, tuple[str, str] | None, Path | None]:
+    """Choose the kind of source, say why, and give the bucket and the prefix, or the path, that are named for it."""
+    wish, where = environ.get("SOURCE") or None, "SOURCE"
+    reason = f"SOURCE is {wish}"
+    if wish is None and mode == "development":
+        names = [name for name in _WISHES_FOR_S3 if environ.get(name)]
+        wish, reason = ("s3", f"{names[0]} is set") if names else (None, "")
+    if wish is None:
+        where = f"pipeline.yml: source.defaults.{mode}"
+        wish, reason = _text(defaults, "source.defaults", mode), f"the default in {mode} mode"
+    address, path = None, None
+    kind: SourceKind = "generated" if wish == "generated" else "s3"
+    if wish.startswith("s3://"):
+        bucket, _, prefix = wish.removeprefix("s3://").partition("/")
+        address = bucket, prefix.removesuffix("/")
+        if not _BUCKET.fullmatch(bucket) or not _is_prefix(address[1]):
+            raise SettingsError(f"{where} is {wish!r}, which is no address such as s3://bucket/prefix")
+    elif wish not in ("generated", "s3"):
+        kind, path = "files", _existing(wish, where)
+        reason = "SOURCE names it" if where == "SOURCE" else reason
     if kind == "s3":
         of_aws = [name for name in environ if name.startswith("AWS_")]
         _require_sendable(environ, {name: _UNSENDABLE if name in _CREDENTIALS else _CONTROL for name in of_aws})
-    return kind, reason, address
+    return kind, reason, address, path
+
+
+def _existing(wish: str, where: str) -> Path:
+    """Find the folder or the file that is named as a source; a relative name starts from where the command is given."""
+    try:
+        path = Path(wish).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(
+            f"{where} is {wish!r}, expected generated, s3, s3://bucket/prefix, or a folder or an archive on this"
+            f" machine ({getattr(error, 'strerror', None) or 'no such path'})"
+        ) from None
+    if len(file_uri(path)) > _LONGEST_FILE_URI:
+        raise SettingsError(f"{where} is {wish!r}: its name is too long: give the folder a shorter one")
+    return path
 
 
 def _is_prefix(prefix: str) -> bool:
@@ -447,8 +494,16 @@ def _data_set(name: str, section: Mapping[str, Any]) -> DataSet:
     }
     if len(set(files.values())) < len(files):
         raise SettingsError(f"pipeline.yml: {where}.members names one file for two kinds of records")
-    archive = _matching(_FILE_NAME, _text(declared, where, "archive"), f"{where}.archive")
-    return DataSet(name=name, archive=archive, members=files)
+    names = declared.get("archive")
+    names = names if isinstance(names, list) and names else [_text(declared, where, "archive")]
+    archives = [_matching(_FILE_NAME, str(each), f"{where}.archive") for each in names]
+    stems = dict.fromkeys(_without_ending(each) for each in archives)
+    every = dict.fromkeys([*archives, *(stem + ending for stem in stems for ending in ARCHIVE_ENDINGS)])
+    return DataSet(name=name, archive=archives[0], names=tuple(every), members=files)
+
+
+def _without_ending(name: str) -> str:
+    return next((name.removesuffix(ending) for ending in ARCHIVE_ENDINGS if name.endswith(ending)), name)
 
 
 def _steps(declared: Any) -> tuple[Step, ...]:
@@ -462,17 +517,21 @@ def _step(declared: Any, number: int) -> Step:
     if not isinstance(declared, dict):
         raise SettingsError(f"pipeline.yml: {where} must have a name and a task")
     parameters = {str(key): value for key, value in declared.items() if key not in ("name", "task")}
-    task = _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
+    task = _task(declared, where)
     name = _matching(_STEP_NAME, _text(declared, where, "name"), f"{where}, name")
     return Step(name=name, task=task, parameters=parameters)
 
 
+def _task(declared: Mapping[str, Any], where: str) -> str:
+    return _matching(_TASK_NAME, _text(declared, where, "task"), f"{where}, task")
+
+
 def _sample(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    _refuse_unknown(section, "sample", SAMPLE_PARAMETERS)
+    _refuse_unknown(section, "sample", ("task", *SAMPLE_PARAMETERS))
     missing = [name for name in SAMPLE_PARAMETERS if section.get(name) is None]
     if missing:
         raise SettingsError(f"pipeline.yml: sample.{missing[0]} is missing")
-    return section
+    return {name: section[name] for name in SAMPLE_PARAMETERS}
 
 
 def _refuse_unknown(section: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:

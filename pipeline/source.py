@@ -70,8 +70,8 @@ def unused_credentials(settings: Settings) -> str | None:
 
     A profile is only looked at, since to ask it may run a program of the user's, or ask them for a code.
     """
-    import boto3  # noqa: PLC0415 - slow to import, and not every command needs it
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    import boto3
+    from botocore.exceptions import BotoCoreError
 
     if settings.source.kind != "generated" or os.environ.get("SOURCE"):
         return None
@@ -122,9 +122,9 @@ def open_client(source: Source, config: Config | None = None) -> S3Client:
         source: the store.
         config: time limits and retries.
     """
-    import boto3  # noqa: PLC0415
-    from botocore import UNSIGNED  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
 
     config = config or Config()
     if source.kind == "generated":
@@ -146,9 +146,9 @@ def open_embedded(arguments: Mapping[str, Any], config: Config) -> S3Client:
         arguments: the endpoint, the keys and the region.
         config: time limits and retries.
     """
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.session import get_session  # noqa: PLC0415
+    import boto3
+    from botocore.config import Config
+    from botocore.session import get_session
 
     session = get_session()
     store = session.get_component("config_store")
@@ -165,14 +165,14 @@ def _say_who_pays(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any
 
 def _is_configured() -> bool:
     """Whether boto3's own chain finds credentials or an endpoint other than AWS."""
-    import boto3  # noqa: PLC0415
+    import boto3
 
     session = boto3.Session()
     return _has_credentials(session) or _endpoint_is_configured(session)
 
 
 def _has_credentials(session: Session) -> bool:
-    from botocore.exceptions import ProxyConnectionError  # noqa: PLC0415
+    from botocore.exceptions import ProxyConnectionError
 
     try:
         return session.get_credentials() is not None
@@ -182,9 +182,9 @@ def _has_credentials(session: Session) -> bool:
 
 def _require_embedded(source: Source) -> None:
     """Find out at once that another program listens where the embedded server did: boto3 would ask it for minutes."""
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-    from botocore.parsers import ResponseParserError  # noqa: PLC0415
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     patience = Config(connect_timeout=5, read_timeout=_SECONDS_TO_ANSWER, retries={"total_max_attempts": 1})
     try:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pipeline.commands import dbt_command, make_command
 from pipeline.errors import DatabaseError
 from pipeline.files import read_json
-from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part_path, read_manifest
+from pipeline.landed import Asset, file_of, manifest_path, part_path, read_manifest
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import (
     RunOfTests,
@@ -190,7 +190,7 @@ def lines_of(status: Status, settings: Settings) -> Iterator[str]:
 
 
 def _status(settings: Settings, in_database: tuple[Stage, Stage, Stage]) -> DataSetStatus:
-    archive = read_manifest(settings.archive_path, ArchiveManifest, verify=False)
+    archive = read_manifest(settings.archive_path, verify=False)
     staged, built, tested = in_database
     return DataSetStatus(
         mode=settings.mode,
@@ -212,10 +212,12 @@ def _in_database(settings: Settings, connection: MysqlConnection, tables: _Table
     return staged, built, _tested(run, built)
 
 
-def _downloaded(settings: Settings, archive: ArchiveManifest | None) -> Stage:
+def _downloaded(settings: Settings, archive: Asset | None) -> Stage:
     if archive is not None:
-        facts = {"uri": archive.uri, "bytes": archive.size_bytes, "sha256": archive.sha256, "at": archive.landed_at}
-        return Stage("done", quantity(archive.size_bytes, "B"), facts)
+        at = archive.landed_at.isoformat()
+        facts = {"uri": archive.uri, "bytes": archive.size_bytes, "sha256": archive.sha256 or None, "at": at}
+        place = " in place" if archive.path else ""
+        return Stage("done", quantity(archive.size_bytes, "B") + place, facts)
     # What the download has written down of its parts, so that it can go on.
     journal = read_json(manifest_path(part_path(settings.archive_path)))
     try:
@@ -228,23 +230,26 @@ def _downloaded(settings: Settings, archive: ArchiveManifest | None) -> Stage:
     return Stage("partly", f"{_share(there, size)} of {quantity(size, 'B')}", {"bytes": there, "of_bytes": size})
 
 
-def _unpacked(settings: Settings, archive: ArchiveManifest | None) -> Stage:
-    found = [read_manifest(settings.member_path(kind), MemberManifest, verify=False) for kind in RECORD_KINDS]
+def _unpacked(settings: Settings, archive: Asset | None) -> Stage:
+    found = [read_manifest(settings.member_path(kind), verify=False) for kind in RECORD_KINDS]
     manifests = [manifest for manifest in found if manifest is not None]
     if not manifests:
         return _NOT
     size = sum(manifest.size_bytes for manifest in manifests)
     facts = {
         "bytes": size,
-        "lines": sum(manifest.num_lines for manifest in manifests),
-        "at": max(manifest.landed_at for manifest in manifests),
-        "files": [str(settings.member_path(kind)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one],
+        "lines": sum(manifest.num_rows or 0 for manifest in manifests),
+        "at": max(manifest.landed_at for manifest in manifests).isoformat(),
+        "files": [
+            str(file_of(settings.member_path(kind), one)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one
+        ],
     }
     if len(manifests) < len(found):
         return Stage("partly", f"{len(manifests)} of {len(found)} files", facts)
-    if archive and any(manifest.archive_sha256 != archive.sha256 for manifest in manifests):
+    is_in_place = all(manifest.path for manifest in manifests)
+    if archive and not is_in_place and not all(manifest.is_from(archive) for manifest in manifests):
         return Stage("outdated", "of another archive", facts)
-    return Stage("done", quantity(size, "B"), facts)
+    return Stage("done", quantity(size, "B") + (" in place" if is_in_place else ""), facts)
 
 
 def _staged(settings: Settings, connection: MysqlConnection, tables: _Tables) -> tuple[int | None, Stage]:
@@ -277,8 +282,8 @@ def _staged(settings: Settings, connection: MysqlConnection, tables: _Tables) ->
 
 def _is_replaced(settings: Settings, staged: set[str]) -> bool:
     """Whether other files than those in staging are unpacked now; files that were removed since are no others."""
-    manifests = [read_manifest(settings.member_path(kind), MemberManifest, verify=False) for kind in RECORD_KINDS]
-    return any(one is not None and one.num_lines and one.sha256 not in staged for one in manifests)
+    manifests = [read_manifest(settings.member_path(kind), verify=False) for kind in RECORD_KINDS]
+    return any(one is not None and one.num_rows and one.sha256 not in staged for one in manifests)
 
 
 def _built(settings: Settings, tables: _Tables, load_id: int | None, *, is_building: bool) -> Stage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
@@ -21,17 +21,20 @@ class StepResult:
     result: str
 
 
-class Task(Protocol):
-    """A module that `pipeline.yml` names as the task of a step."""
+ParametersT = TypeVar("ParametersT")
 
-    def read_parameters(self, parameters: Mapping[str, Any]) -> Any:
-        """Give the step's parameters a form of its own; called for all steps before the first is run.
+
+class Task(Protocol[ParametersT]):
+    """A module that `pipeline.yml` names as the task of a step, whose parameters have a form of its own."""
+
+    def read_parameters(self, parameters: Mapping[str, Any]) -> ParametersT:
+        """Give the step's parameters their form; called for all steps before the first is run.
 
         Raises:
             SettingsError: a parameter is unknown, or makes no sense.
         """
 
-    def run_step(self, settings: Settings, parameters: Mapping[str, Any]) -> StepResult:
+    def run_step(self, settings: Settings, parameters: ParametersT) -> StepResult:
         """Do the step's work, or find that it has been done."""
 
 

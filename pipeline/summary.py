@@ -15,7 +15,7 @@ from pipeline.commands import dbt_command, make_command
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import working
 from pipeline.published import hold_tables
-from pipeline.registry import LoadTotals, RunOfTests, file_totals, latest_test_run
+from pipeline.registry import LoadTotals, RunOfTests, file_totals, latest_test_run, source_of_load
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 
 # The tables of the normal form that hold, row for row, what a file holds.
@@ -58,12 +58,13 @@ def summary(settings: Settings) -> list[str]:
         connection.select_db(settings.staging_database)
         totals = file_totals(connection, published.load_id)
         tests = latest_test_run(connection, settings.staging_database)
+        source = source_of_load(connection, published.load_id)
         connection.select_db(settings.database)
         lines = _lines(settings, connection, totals)
     rejects = sum(total.num_rejects for total in totals.values())
     return [
         "",
-        f"{settings.database}, from {settings.archive_uri}",
+        f"{settings.database}, from {' and '.join(asset.uri for asset in source) or 'an unknown source'}",
         *_aligned(lines),
         f"  rejected records: {rejects:,}",
         f"  {_tests(tests, settings)}",

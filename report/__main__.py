@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
-    from pipeline.settings import load_settings  # noqa: PLC0415
-    from report.report import write_report  # noqa: PLC0415
+    from pipeline.settings import load_settings
+    from report.report import write_report
 
     settings = load_settings(mode=options.mode, data_set=options.dataset)
     output = Path(options.output or os.environ.get("OUTPUT") or settings.root / "target" / "report")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from pipeline.landed import Asset
 from pipeline.mysql import MysqlConnection
 from pipeline.published import hold_tables
-from pipeline.registry import Asset, landed_asset
+from pipeline.registry import current_partitions, source_of_load
 from pipeline.settings import Settings
 
 Side = Literal["sample", "common"]
@@ -151,13 +152,13 @@ class Counts:
     """Everything that is exact.
 
     Attributes:
-        archive: the archive that was landed last; None if the registry has none.
+        source: the archive that the load is from, or the CSV files where they were found unpacked.
         history: what each load landed of each file, the latest load first.
         lengths: how many feature lists of each side have each length.
         impression: an example; None of an empty data set.
     """
 
-    archive: Asset | None
+    source: tuple[Asset, ...]
     history: Sequence[LoadedFile]
     rejects: Sequence[Rejects]
     strata: Sequence[Stratum]
@@ -209,7 +210,7 @@ def read_counts(connection: MysqlConnection, settings: Settings) -> Counts:
     """
     history = [_loaded_file(row) for row in _rows(connection, _HISTORY, (_MOST_LOADS,))]
     return Counts(
-        archive=_archive(connection, settings),
+        source=_source(connection, settings),
         history=history,
         rejects=[Rejects(*row) for row in _rows(connection, _REJECTS, (_MOST_REASONS,))],
         strata=[Stratum(*row) for row in _rows(connection, _STRATA)],
@@ -308,11 +309,12 @@ def _loaded_file(row: tuple[Any, ...]) -> LoadedFile:
     )
 
 
-def _archive(connection: MysqlConnection, settings: Settings) -> Asset | None:
+def _source(connection: MysqlConnection, settings: Settings) -> tuple[Asset, ...]:
     connection.select_db(settings.staging_database)
-    asset = landed_asset(connection, settings.archive_uri)
+    load_id, _ = current_partitions(connection)
+    source = source_of_load(connection, load_id) if load_id else ()
     connection.select_db(settings.database)
-    return asset
+    return source
 
 
 def _lengths(connection: MysqlConnection) -> Mapping[Side, Mapping[int, int]]:

@@ -1,1 +1,1 @@
-"""The Spark jobs: what turns the source's feature lists into long staging tables."""
+"""What runs in Spark: the explode of feature lists into long staging tables, and the drawing of samples."""

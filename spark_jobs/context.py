@@ -62,7 +62,6 @@ _JAVA_COMPLAINT = re.compile(
 )
 
 _DEFAULTS = {
-    "spark.app.name": "deepcvr explode",
     "spark.executor.memory": _JVM_MEMORY,
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -94,13 +93,14 @@ _SECONDS_TO_ANSWER = 5
 
 
 @contextmanager
-def spark_context(settings: Settings, *, log: Path | None) -> Iterator[SparkContext]:
+def spark_context(settings: Settings, name: str, *, log: Path | None) -> Iterator[SparkContext]:
     """Run a Spark context whose executors know this project's code.
 
     A session would take a second or two more to start, for the SQL that these jobs do without.
 
     Args:
         settings: name the master, and the folder in which Java may be.
+        name: of the application, as a cluster shows it.
         log: file for what Spark and its workers print; None lets it through to standard error.
 
     Yields:
@@ -113,7 +113,7 @@ def spark_context(settings: Settings, *, log: Path | None) -> Iterator[SparkCont
     with ExitStack() as stack:
         with _start_errors(settings.spark_master, log):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepcvr-")))
-            context = _start(settings, log, folder)
+            context = _start(settings, name, log, folder)
             stack.callback(_stop, context)
             context.addPyFile(_zip_packages(settings.root, folder))
         yield context
@@ -125,7 +125,7 @@ def _prepare_environment(settings: Settings) -> None:
     Raises:
         LoadError: the Spark or the Java that is named does not serve.
     """
-    import pyspark  # noqa: PLC0415
+    import pyspark
 
     package = Path(pyspark.__file__).parent
     _require_pinned(pyspark.__version__)
@@ -186,8 +186,8 @@ def _log_in(gateway: JavaGateway) -> None:
 
 @contextmanager
 def _start_errors(master: str | None, log: Path | None) -> Iterator[None]:
-    from py4j.protocol import Py4JError  # noqa: PLC0415
-    from pyspark.errors import PySparkException  # noqa: PLC0415 - slow to import, and not every run needs Spark
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
 
     folder = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - asking for it may fail where the disk is full
     try:
@@ -203,15 +203,15 @@ def _start_errors(master: str | None, log: Path | None) -> Iterator[None]:
 
 def _stop(context: SparkContext) -> None:
     """End Spark. Of a JVM that has ended before, the job has told already, or there is nothing to tell."""
-    from py4j.protocol import Py4JError  # noqa: PLC0415
+    from py4j.protocol import Py4JError
 
     with warnings.catch_warnings(), suppress(Py4JError, OSError):
         warnings.simplefilter("ignore", RuntimeWarning)
         context.stop()
 
 
-def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
+def _start(settings: Settings, name: str, log: Path | None, folder: Path) -> SparkContext:
+    from pyspark import SparkConf, SparkContext
 
     master = settings.spark_master
     _require_standalone_master(master or "")
@@ -222,8 +222,8 @@ def _start(settings: Settings, log: Path | None, folder: Path) -> SparkContext:
     conf = SparkConf()  # what spark-submit or the new JVM has read of its arguments and spark-defaults.conf
     master = _with_attempts(master or conf.get("spark.master", "local[*]") or "")
     conf.setMaster(master)
-    for name, value in _defaults(master, settings.root).items():
-        conf.setIfMissing(name, value)
+    for option, value in {"spark.app.name": name, **_defaults(master, settings.root)}.items():
+        conf.setIfMissing(option, value)
     # Python takes its own from the environment alone.
     os.environ["PYSPARK_PYTHON"] = _python(master, conf.get("spark.pyspark.python"))
     context = SparkContext(conf=conf)
@@ -328,8 +328,8 @@ def _start_jvm(master: str | None, log: Path | None, folder: Path) -> JavaGatewa
     spark-defaults.conf overrides; and a folder that it makes at every start, by default in a home that a user of a
     container may not have.
     """
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
-    from pyspark.java_gateway import launch_gateway  # noqa: PLC0415
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
 
     if SparkContext._gateway is not None:
         return None

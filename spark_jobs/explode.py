@@ -31,12 +31,12 @@ class RejectedRecord:
 
     Attributes:
         line_number: of the line in its block, from 0.
-        reason: why.
+        reason: why, and of one that contradicts another record, behind a colon, what that one has.
         record: the line as it stands in the source, without its line end.
     """
 
     line_number: int
-    reason: Reason
+    reason: str
     record: bytes
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
 from pipeline.commands import make_command
 from pipeline.errors import DatabaseError, LoadError
-from pipeline.landed import MemberManifest, read_manifest
+from pipeline.landed import Asset, file_of, manifest_path, read_manifest
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import track
 from pipeline.registry import (
@@ -50,8 +50,9 @@ from pipeline.steps import StepResult, byte_size, refuse_unknown
 from pipeline.units import duration, quantity
 from pipeline.waiting import waits_reported
 from spark_jobs.context import spark_context
+from spark_jobs.contradictions import reject_repeats, reject_second_names
 from spark_jobs.failures import explained_failure
-from spark_jobs.features import land_features
+from spark_jobs.features import collect_features, land_features
 from spark_jobs.forms import check_form
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import holds_records, plan_partitions
@@ -69,11 +70,11 @@ Part: TypeAlias = tuple[Path, Partition]
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A CSV file that has landed: where it is, what it holds, and its checksum."""
+    """A CSV file: where it is, what it holds, and what its manifest says."""
 
     path: Path
     kind: RecordKind
-    sha256: str
+    landed: Asset
 
 
 _NOTHING = LoadTotals(0, 0, 0, 0, 0)
@@ -107,18 +108,17 @@ def read_parameters(parameters: Mapping[str, Any]) -> int:
     return byte_size(parameters, "partition_size", default=DEFAULT_PARTITION_SIZE)
 
 
-def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool = False) -> StepResult:
+def run_step(settings: Settings, partition_size: int, *, verbose: bool = False) -> StepResult:
     """Land the data set's CSV files in the staging tables.
 
     Args:
         settings: name the data set, the databases and the Spark master.
-        parameters: see `read_parameters`.
+        partition_size: how many bytes of a file one transaction lands.
         verbose: let Spark's own output through.
 
     Raises:
         PipelineError: the load is not complete. What has landed stays, and the next run does the rest.
     """
-    partition_size = read_parameters(parameters)
     with (
         staging_lock(settings.mysql, settings.staging_database),
         waits_reported(settings.mysql, settings.staging_database),
@@ -132,9 +132,14 @@ def run_step(settings: Settings, parameters: Mapping[str, Any], *, verbose: bool
                 return StepResult(f"skipped: {_counts(load.landed)} are in staging already")
             load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
-        seconds = _land(settings, destination, load, files, verbose=verbose) if load.pending else 0.0
+        seconds = _land(settings, destination, files, verbose=verbose)
         begun = time.monotonic()
-        num_features = land_features(destination)
+        features = collect_features(destination)
+        while num_rejects := reject_second_names(destination, _all_parts(settings, files), features):
+            _tell(num_rejects, "give a feature_id another feature_name than more records do")
+            _land(settings, destination, files, verbose=verbose)
+            features = collect_features(destination)
+        num_features = land_features(destination, features)
         seconds += time.monotonic() - begun
         with closing(open_registry(settings)) as registry:
             return StepResult(_summary(load_totals(registry, load.load_id), num_features, load, seconds))
@@ -145,26 +150,25 @@ def _source_files(settings: Settings, registry: MysqlConnection) -> tuple[Source
 
 
 def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind) -> SourceFile:
-    path, uri = settings.member_path(kind), settings.member_uri(kind)
-    asset = landed_asset(registry, uri)
-    if asset is None or not path.is_file():
-        raise LoadError(f"{path} has not landed: run {make_command('extract', settings)}, which downloads it first")
-    manifest = read_manifest(path, MemberManifest)
-    if manifest is None or manifest.sha256 != asset.sha256:
-        raise LoadError(
-            f"{path} is not the file that was unpacked: run {make_command('extract', settings)}, which unpacks it again"
-        )
-    return SourceFile(path, kind, asset.sha256)
+    path, again = settings.member_path(kind), make_command("extract", settings)
+    landed = read_manifest(path)
+    if landed is None:
+        what = "is not the file that was unpacked" if manifest_path(path).is_file() else "has not landed"
+        raise LoadError(f"{path} {what}: run {again}, with all of its steps")
+    asset = landed_asset(registry, landed.uri)
+    if asset is None or asset.sha256 != landed.sha256:
+        raise LoadError(f"{path} has not landed in this database: run {again}, with all of its steps")
+    return SourceFile(file_of(path, landed), kind, landed)
 
 
 def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
     """Give the load of just these files that is complete or was begun, if there is one."""
     load_id, states = current_partitions(registry)
     planned_for = {(partition.source_file, partition.source_sha256) for partition in states}
-    wanted = {(file.path.name, file.sha256) for file in files if file.path.stat().st_size}
+    wanted = {(file.path.name, file.landed.sha256) for file in files if file.landed.size_bytes}
     if load_id is None or planned_for != wanted or not has_staging_tables(registry):
         return None
-    pending = tuple(partition for partition, state in states.items() if state == "planned")
+    pending = tuple(partition for partition, state in states.items() if state != "loaded")
     landed, has_features = load_totals(registry, load_id), has_loaded_features(registry, load_id)
     return Load(load_id, pending, len(states), landed, has_features)
 
@@ -185,41 +189,58 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
             " run the same command again"
         )
     partitions = [
-        partition
-        for file in files
-        for partition in plan_partitions(file.path, file.kind, file.sha256, partition_size, verify=True)
+        partition for file in files for partition in plan_partitions(file.path, file.kind, file.landed, partition_size)
     ]
     supersede_load(registry)
     empty_staging_tables(registry)
     return Load(begin_load(registry, partitions), tuple(partitions), len(partitions))
 
 
-def _land(
-    settings: Settings,
-    destination: Destination,
-    load: Load,
-    files: Sequence[SourceFile],
-    *,
-    verbose: bool,
-) -> float:
-    parts = _interleaved(load.pending, files)
+def _land(settings: Settings, destination: Destination, files: Sequence[SourceFile], *, verbose: bool) -> float:
+    """Land the partitions that are left, without the records that repeat a key, and give the seconds that it took."""
+    left = _left(settings)
+    if not left:
+        return 0.0
     # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
     land = partial(land_partitions, destination)
     log = None if verbose else settings.root / "logs" / "spark.log"
-    with spark_context(settings, log=log) as context:
+    with spark_context(settings, "deepcvr explode", log=log) as context:
         begun = time.monotonic()
-        with _progress(settings, load):
-            try:
-                tasks = list(_grouped(parts, context.defaultParallelism))
-                context.parallelize(tasks, len(tasks)).foreach(land)
-            except Exception as error:
-                raise explained_failure(error, log) from error
-        seconds = time.monotonic() - begun
+        while left:
+            with _progress(settings, destination.load_id, left):
+                try:
+                    tasks = list(_grouped(interleaved(left, [file.path for file in files]), context.defaultParallelism))
+                    context.parallelize(tasks, len(tasks)).foreach(land)
+                except Exception as error:
+                    raise explained_failure(error, log) from error
+            before, left = left, _left(settings)
+            if left and (num_rejects := reject_repeats(destination, _all_parts(settings, files), left)):
+                _tell(num_rejects, "repeat the key of an earlier line")
+                left = _left(settings)
+            elif left == before:
+                again = make_command("extract", settings)
+                raise LoadError(f"{len(left)} partitions have not been landed: run {again} again")
+        return time.monotonic() - begun
+
+
+def _states(settings: Settings) -> dict[Partition, str]:
     with closing(open_registry(settings)) as registry:
-        _, states = current_partitions(registry)
-    if left := sum(state != "loaded" for state in states.values()):
-        raise LoadError(f"{left} partitions have not been landed: run {make_command('extract', settings)} again")
-    return seconds
+        return current_partitions(registry)[1]
+
+
+def _all_parts(settings: Settings, files: Sequence[SourceFile]) -> list[Part]:
+    return interleaved(list(_states(settings)), [file.path for file in files])
+
+
+def _left(settings: Settings) -> list[Partition]:
+    """Give the partitions to land next: those that have what others wait for come first."""
+    states = _states(settings)
+    revised = [partition for partition, state in states.items() if state == "revised"]
+    return revised or [partition for partition, state in states.items() if state != "loaded"]
+
+
+def _tell(num_rejects: int, what: str) -> None:
+    say(f"  {num_rejects:,} records {what}, and are rejected: what they are among is landed again")
 
 
 def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]]:
@@ -234,17 +255,22 @@ def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]
         begin += size
 
 
-def _interleaved(partitions: Sequence[Partition], files: Sequence[SourceFile]) -> list[Part]:
-    """Order partitions so that both files advance together: tasks side by side then seldom share a table."""
-    paths = {file.path.name: file.path for file in files}
-    size = {file.path.name: file.path.stat().st_size for file in files}
+def interleaved(partitions: Iterable[Partition], files: Iterable[Path]) -> list[Part]:
+    """Order partitions so that both files advance together: tasks side by side then seldom share a table.
+
+    Args:
+        partitions: those of all files.
+        files: the files.
+    """
+    paths = {path.name: path for path in files}
+    size = {name: path.stat().st_size for name, path in paths.items()}
     ordered = sorted(partitions, key=lambda partition: partition.end_byte / size[partition.source_file])
     return [(paths[partition.source_file], partition) for partition in ordered]
 
 
-def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
+def _progress(settings: Settings, load_id: int, left: Sequence[Partition]) -> AbstractContextManager[None]:
     """Show the rows that have landed, as the registry counts them, whichever machine landed them."""
-    total = sum(partition.num_lines for partition in load.pending)
+    total = sum(partition.num_lines for partition in left)
 
     def poll(ended: threading.Event) -> None:
         with (
@@ -253,9 +279,9 @@ def _progress(settings: Settings, load: Load) -> AbstractContextManager[None]:
             closing(open_registry(settings)) as registry,
             track("explode", total, "rows") as progress,
         ):
-            before = load_totals(registry, load.load_id).num_lines
+            before = load_totals(registry, load_id).num_lines
             while not ended.wait(_SECONDS_BETWEEN_POLLS):
-                now = load_totals(registry, load.load_id).num_lines
+                now = load_totals(registry, load_id).num_lines
                 progress.advance(now - before)
                 before = now
 
@@ -303,7 +329,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(mode=options.mode, data_set=options.dataset, force=options.force or None)
         declared = next((step.parameters for step in settings.steps if step.task == "spark_jobs.explode_features"), {})
         given = {"partition_size": options.partition_size} if options.partition_size else {}
-        say(run_step(settings, {**declared, **given}, verbose=options.verbose).result)
+        partition_size = read_parameters({**declared, **given})
+        say(run_step(settings, partition_size, verbose=options.verbose).result)
 
     return run_command(
         explode,

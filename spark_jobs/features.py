@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,11 @@ import pyarrow.compute as pc
 from pymysql.cursors import SSCursor
 
 from pipeline.errors import LoadError
-from pipeline.load_data import StreamConnection
-from pipeline.mysql import MysqlConnection, connect, explained
+from pipeline.mysql import MysqlConnection
 from pipeline.progress import Progress, track
 from pipeline.registry import mark_features_loaded
 from spark_jobs.feature_ids import Ids, distinct, unpack_ids
-from spark_jobs.landing import Destination
+from spark_jobs.landing import Destination, open_staging, open_stream
 
 _CONNECTIONS = 2
 
@@ -36,13 +35,37 @@ _ROWS_PER_CHUNK = 1 << 17
 _NAME_BITS, _NAME = np.uint64(32), np.uint64((1 << 32) - 1)
 
 
-def land_features(destination: Destination) -> int:
-    """Land the distinct features of a load whose partitions are all there, in place of what was landed of them.
+@dataclass(frozen=True)
+class Features:
+    """The distinct features of a load.
+
+    Attributes:
+        names: their names, in order.
+        pairs: each id with the number of its name as one integer, in order.
+    """
+
+    names: tuple[str, ...]
+    pairs: npt.NDArray[np.uint64]
+
+
+def collect_features(destination: Destination) -> Features:
+    """Collect the distinct features of a load whose partitions are all there.
 
     Memory grows with the number of distinct features (8 million in Ali-CCP, some 200 MB), not with the rows.
 
+    Raises:
+        DatabaseError: the server cannot be reached, or refuses.
+    """
+    with open_staging(destination) as connection:
+        return _number_names(_merge((name, ids) for _, name, ids in read_runs(connection)))
+
+
+def land_features(destination: Destination, features: Features) -> int:
+    """Land the distinct features of a load, in place of what was landed of them.
+
     Args:
         destination: the load.
+        features: all of them.
 
     Returns:
         The number of pairs of feature_id and feature_name.
@@ -51,14 +74,13 @@ def land_features(destination: Destination) -> int:
         LoadError: the server did not take every row.
         DatabaseError: the server cannot be reached, or refuses.
     """
-    mysql = destination.mysql
-    with explained(mysql), closing(connect(mysql, database=destination.staging_database)) as connection:
-        names, pairs = _number_names(_merge(_read_runs(connection)))
+    with open_staging(destination) as connection:
+        pairs = features.pairs
         with connection.cursor() as cursor:
             cursor.execute("truncate table feature")
         with track("features", len(pairs), "rows") as progress, ThreadPoolExecutor(_CONNECTIONS) as pool:
             halves = np.array_split(pairs, _CONNECTIONS)
-            parts = [pool.submit(_load, destination, names, half, progress) for half in halves]
+            parts = [pool.submit(_load, destination, features.names, half, progress) for half in halves]
             num_rows = sum(part.result() for part in parts)
         if not num_rows == len(pairs) == (kept := _count(destination)):
             raise LoadError(f"of {len(pairs)} features {num_rows} went into the table feature, and {kept} are there")
@@ -68,20 +90,20 @@ def land_features(destination: Destination) -> int:
 
 def _count(destination: Destination) -> int:
     """Count the features that are there for everybody: over a connection that has put in none."""
-    with (
-        closing(connect(destination.mysql, database=destination.staging_database)) as connection,
-        connection.cursor() as cursor,
-    ):
+    with open_staging(destination) as connection, connection.cursor() as cursor:
         cursor.execute("select count(*) from feature")
         row = cursor.fetchone()
     return int(row[0]) if row else 0
 
 
-def _read_runs(connection: MysqlConnection) -> Iterator[tuple[str, Ids]]:
+def read_runs(connection: MysqlConnection) -> Iterator[tuple[tuple[str, int], str, Ids]]:
+    """Give the ids that each partition has by name: its file and number, a name, and some or all of its ids."""
     with connection.cursor(SSCursor) as cursor:
-        cursor.execute("select feature_name, num_features, feature_ids from partition_feature")
-        for name, num_features, packed in cursor:
-            yield str(name), unpack_ids(packed, num_features)
+        cursor.execute(
+            "select source_file, partition_number, feature_name, num_features, feature_ids from partition_feature"
+        )
+        for file, number, name, num_features, packed in cursor:
+            yield (str(file), int(number)), str(name), unpack_ids(packed, num_features)
 
 
 def _merge(runs: Iterable[tuple[str, Ids]]) -> dict[str, Ids]:
@@ -97,11 +119,10 @@ def _merge(runs: Iterable[tuple[str, Ids]]) -> dict[str, Ids]:
     return {name: distinct(np.concatenate(parts)) for name, parts in merged.items()}
 
 
-def _number_names(features: Mapping[str, Ids]) -> tuple[tuple[str, ...], npt.NDArray[np.uint64]]:
-    """Give the names, and each pair as one integer: its id, then the number of its name, in the order of the key."""
+def _number_names(features: Mapping[str, Ids]) -> Features:
     names = tuple(sorted(features))
     pairs = [pairs_of(features[name], number) for number, name in enumerate(names)]
-    return names, np.sort(np.concatenate(pairs)) if pairs else np.empty(0, np.uint64)
+    return Features(names, np.sort(np.concatenate(pairs)) if pairs else np.empty(0, np.uint64))
 
 
 def pairs_of(ids: Ids, name_number: int) -> npt.NDArray[np.uint64]:
@@ -115,12 +136,7 @@ def ids_and_names(pairs: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64]
 
 
 def _load(destination: Destination, names: Sequence[str], pairs: npt.NDArray[np.uint64], progress: Progress) -> int:
-    mysql = destination.mysql
-    with (
-        explained(mysql),
-        closing(connect(mysql, database=destination.staging_database, connection_class=StreamConnection)) as connection,
-    ):
-        assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
+    with open_stream(destination) as connection:
         return connection.load("feature", "feature_id, feature_name", _rows(names, pairs, progress))
 
 

@@ -1,6 +1,6 @@
 r"""The grammar of the source's records, as a plain parser of one line.
 
-A record is one line of a CSV file without header or quotes:
+A record is one line of a CSV file without quotes; a header line, and empty lines at the end, are no records:
 
     sample          sample_id,click_label,conversion_label,common_feature_index,num_features,features_list
     common feature  common_feature_index,num_features,features_list
@@ -9,8 +9,8 @@ A feature list joins feature structures with `\x01`; a structure is `feature_nam
 The list may be empty, with num_features 0. Source: the Ali-CCP files themselves; their publisher documents only the
 three separators. A line ends in a newline, or in a carriage return and a newline; the end of the file stands for one.
 
-This parser is the definition. It is slow, and says why a record is rejected; `spark_jobs.explode` finds the same
-records good or bad many at a time.
+This parser is the definition. It is slow, and says why a record is rejected; `spark_jobs.records` finds the same
+records good by compiled code, and gives it the others.
 """
 
 from __future__ import annotations
@@ -65,12 +65,17 @@ class Reason(StrEnum):
     FEATURE_VALUE = "a feature_value is not a decimal number of at most 24 characters"
     LIST_LENGTH = "num_features differs from the length of the feature list"
     REPEATED_FEATURE = "a feature_id stands twice in the feature list"
+    # Of records that are good by themselves and contradict others, which the reason names behind a colon.
+    REPEATED_SAMPLE_ID = "the sample_id is that of an earlier line"
+    REPEATED_INDEX = "the common_feature_index is that of an earlier line"
+    SECOND_NAME = "a feature_id has another feature_name in more records"
     # Of lines that are no records at all; both end alike, and no other does.
     HEADER = "a header line, no record"
     EMPTY_LAST_LINE = "an empty last line, no record"
 
 
 NON_RECORDS = frozenset({Reason.HEADER, Reason.EMPTY_LAST_LINE})
+CONTRADICTIONS = frozenset({Reason.REPEATED_SAMPLE_ID, Reason.REPEATED_INDEX, Reason.SECOND_NAME})
 
 
 @dataclass(frozen=True)

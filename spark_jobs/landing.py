@@ -2,27 +2,32 @@
 
 All rows of a partition and its mark in the registry are one transaction. A task that is killed, retried or run twice
 therefore leaves either the whole partition or nothing, and never two of it.
+
+A partition with a key that is there already is left as it was. `spark_jobs.contradictions` then decides which records
+are rejected, and writes them into `rejected_record`; landed again, a partition leaves those out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from pymysql.err import OperationalError
 
-from pipeline.errors import LoadError
+from pipeline.errors import LoadError, RepeatedKeyError
 from pipeline.load_data import StreamConnection
-from pipeline.mysql import connect, explained
+from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import Partition, claim_partition, mark_loaded
 from pipeline.settings import MysqlSettings
 from spark_jobs.explode import Exploded, RejectedRecord, explode
 from spark_jobs.feature_ids import Ids, distinct, pack_ids
-from spark_jobs.grammar import NON_RECORDS, Reason, is_header_line
+from spark_jobs.grammar import CONTRADICTIONS, NON_RECORDS, Reason, is_header_line
 from spark_jobs.partitions import is_empty_from, read_blocks
+from spark_jobs.records import read_records
 from spark_jobs.staging import Target, target_of
 
 _RUN_COLUMNS = "source_file, partition_number, feature_name, first_feature_id, num_features, feature_ids"
@@ -31,6 +36,14 @@ _RUN_COLUMNS = "source_file, partition_number, feature_name, first_feature_id, n
 _FEATURES_PER_RUN = 1 << 17
 
 _SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT = 600
+
+# Two partitions that are landed side by side wait for each other's keys.
+_DEADLOCK = 1213
+
+KEYS_IN_STATEMENT = 1000
+
+# By the lines, which are the key of rejected_record.
+_OF_PARTITION = "source_file = %s and line_number between %s and %s"
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,38 @@ class _Collected:
     num_lines: int = 0
 
 
+@contextmanager
+def open_staging(destination: Destination) -> Iterator[MysqlConnection]:
+    """Connect to the staging database of a load.
+
+    Raises:
+        DatabaseError: the server cannot be reached, refuses or fails.
+    """
+    mysql = destination.mysql
+    with explained(mysql), closing(connect(mysql, database=destination.staging_database)) as connection:
+        yield connection
+
+
+@contextmanager
+def open_stream(destination: Destination) -> Iterator[StreamConnection]:
+    """Connect to the staging database of a load, to load rows from memory.
+
+    Raises:
+        DatabaseError: the server cannot be reached, refuses or fails.
+    """
+    mysql, database = destination.mysql, destination.staging_database
+    with (
+        explained(mysql),
+        closing(connect(mysql, database=database, connection_class=StreamConnection)) as connection,
+    ):
+        assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
+        yield connection
+
+
 def land_partitions(destination: Destination, parts: Iterable[tuple[Path, Partition]]) -> None:
     """Explode partitions and land each of them, unless that has been done, over one connection.
+
+    One with a key that is there already, or that another one which is landed at the time has too, stays as it was.
 
     Args:
         destination: where to.
@@ -65,38 +108,83 @@ def land_partitions(destination: Destination, parts: Iterable[tuple[Path, Partit
         LoadError: a partition cannot be landed whole. Those before it have landed.
         DatabaseError: the server cannot be reached, or refuses.
     """
-    mysql = destination.mysql
-    with (
-        explained(mysql),
-        closing(connect(mysql, database=destination.staging_database, connection_class=StreamConnection)) as connection,
-    ):
-        assert isinstance(connection, StreamConnection)  # noqa: S101 - for the type checker
+    with open_stream(destination) as connection:
         with connection.cursor() as cursor:
             cursor.execute(f"set session innodb_lock_wait_timeout = {_SECONDS_TO_WAIT_FOR_OTHER_ATTEMPT}")
         for path, partition in parts:
             connection.begin()
-            if claim_partition(connection, destination.load_id, partition):
-                _land(connection, destination.load_id, path, partition)
-            connection.commit()
+            try:
+                state = claim_partition(connection, destination.load_id, partition)
+                if state == "revised":
+                    _take_back(connection, path, partition)
+                if state != "loaded":
+                    _land(connection, destination.load_id, path, partition)
+                connection.commit()
+            except RepeatedKeyError:
+                connection.rollback()
+            except OperationalError as error:
+                if error.args[0] != _DEADLOCK:
+                    raise
+                connection.rollback()
+
+
+def read_decided(connection: MysqlConnection, partition: Partition) -> dict[int, RejectedRecord]:
+    """Give the good records of a partition that are rejected because they contradict others, by line number."""
+    with connection.cursor() as cursor:
+        query = f"select line_number, reason, record from rejected_record where {_OF_PARTITION}"
+        cursor.execute(query, _place(partition))
+        found = [RejectedRecord(int(line), str(reason), bytes(record)) for line, reason, record in cursor.fetchall()]
+    return {each.line_number: each for each in found if each.reason.partition(":")[0] in CONTRADICTIONS}
+
+
+def _place(partition: Partition) -> tuple[str, int, int]:
+    first = partition.first_line
+    return partition.source_file, first, first + partition.num_lines - 1
+
+
+def _take_back(connection: MysqlConnection, path: Path, partition: Partition) -> None:
+    """Take out what is there of a partition. What else has one of its keys is another partition's, and stays."""
+    kind, number = partition.record_kind, partition.partition_number
+    target = target_of(kind)
+    of_keys = f"{target.key} in %s and partition_number = %s"
+    with_structures = f"{target.structures} join {target.rows} using ({target.key}) where {target.rows}.{of_keys}"
+    statements = (
+        f"delete {target.structures} from {with_structures}",
+        f"delete from {target.rows} where {of_keys}",
+    )
+    with connection.cursor() as cursor:
+        for block in read_blocks(path, partition):
+            keys = [
+                int(key) if kind == "sample" else key.decode("ascii") for key in read_records(block, kind).keys(block)
+            ]
+            for begin in range(0, len(keys), KEYS_IN_STATEMENT):
+                for statement in statements:
+                    cursor.execute(statement, (keys[begin : begin + KEYS_IN_STATEMENT], number))
+        cursor.execute(
+            "delete from partition_feature where source_file = %s and partition_number = %s",
+            (partition.source_file, number),
+        )
 
 
 def _land(connection: StreamConnection, load_id: int, path: Path, partition: Partition) -> None:
+    decided = read_decided(connection, partition)
+    if decided:  # they come again, with the others
+        with connection.cursor() as cursor:
+            cursor.execute(f"delete from rejected_record where {_OF_PARTITION}", _place(partition))
     kind, collected = partition.record_kind, _Collected()
     target = target_of(kind)
     partition_number = b"%d" % partition.partition_number
-    exploded = (explode(block, kind, partition_number) for block in read_blocks(path, partition))
+    blocks = _emptied(read_blocks(path, partition), partition.first_line, decided)
+    exploded = (explode(block, kind, partition_number) for block in blocks)
     num_structures = connection.load(
         target.structures,
         f"{target.key}, feature_id, feature_value",
         _long_rows(exploded, collected, partition),
     )
     num_rows = connection.load(target.rows, ", ".join([*target.columns, "partition_number"]), collected.rows)
-    rejected = tell_non_records(path, partition, collected.rejected)
-    num_rejected = connection.load(
-        "rejected_record",
-        "source_file, line_number, partition_number, reason, record",
-        (_rejected_row(partition, each) for each in rejected),
-    )
+    rejected = [decided.get(each.line_number, each) for each in collected.rejected]
+    rejected = tell_non_records(path, partition, rejected)
+    num_rejected = load_rejects(connection, partition, rejected)
     runs = list(_feature_runs(partition, collected.features))
     if connection.load("partition_feature", _RUN_COLUMNS, runs) != len(runs):
         raise LoadError(f"the features of partition {partition.partition_number} did not come into partition_feature")
@@ -111,6 +199,17 @@ def _land(connection: StreamConnection, load_id: int, path: Path, partition: Par
         num_rejects=num_rejected - num_non_records,
         num_non_records=num_non_records,
     )
+
+
+def _emptied(blocks: Iterator[bytes], first_line: int, lines: Mapping[int, RejectedRecord]) -> Iterator[bytes]:
+    """Empty some lines of a partition, so that they are no good records."""
+    if not lines:
+        yield from blocks
+        return
+    for block in blocks:
+        texts = block.split(b"\n")[:-1]
+        yield b"".join((b"" if number in lines else text) + b"\n" for number, text in enumerate(texts, first_line))
+        first_line += len(texts)
 
 
 def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: Partition) -> Iterator[memoryview]:
@@ -149,6 +248,12 @@ def tell_non_records(path: Path, partition: Partition, rejected: Sequence[Reject
     if at < len(told) and is_empty_from(path, partition.end_byte):
         told[at:] = [replace(each, reason=Reason.EMPTY_LAST_LINE) for each in told[at:]]
     return told
+
+
+def load_rejects(connection: StreamConnection, partition: Partition, rejects: Iterable[RejectedRecord]) -> int:
+    """Put rejected records of a partition into `rejected_record`, and give their number."""
+    columns = "source_file, line_number, partition_number, reason, record"
+    return connection.load("rejected_record", columns, (_rejected_row(partition, each) for each in rejects))
 
 
 def _rejected_row(partition: Partition, reject: RejectedRecord) -> bytes:

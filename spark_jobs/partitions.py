@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from codecs import BOM_UTF8
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 from pipeline.errors import LoadError
 from pipeline.files import disk_errors
+from pipeline.landed import Asset
+from pipeline.lines import Mark
 from pipeline.registry import Partition
 from pipeline.settings import RecordKind
 from spark_jobs.grammar import is_header_line
@@ -29,69 +29,51 @@ _LONGEST_HEADER = 1 << 16
 
 _AGAIN = "run the same command again with FORCE=1"
 
-See: TypeAlias = Callable[[memoryview], None]
-
 # The last line of a file need not have a newline.
 _EMPTY_LINES = {b"\n", b"\r\n", b"\r"}
 
 
-def plan_partitions(
-    path: Path, kind: RecordKind, source_sha256: str, partition_size: int, *, verify: bool = False
-) -> list[Partition]:
-    """Cut a file into partitions.
+def plan_partitions(path: Path, kind: RecordKind, landed: Asset, partition_size: int) -> list[Partition]:
+    """Cut a file into partitions, by the marks that were made when it landed.
 
     Args:
         path: the CSV file.
         kind: the kind of its records.
-        source_sha256: its checksum, which every partition carries.
-        partition_size: how many bytes a partition has before it is filled up to the end of a line.
-        verify: whether to compute the checksum on the way, and to refuse another one.
+        landed: what its manifest says.
+        partition_size: how many bytes a partition has before it is filled up to the next mark.
 
     Returns:
         The partitions in the file's order. Together they hold each of its bytes once, but for a byte order mark.
 
     Raises:
-        LoadError: the file has another checksum, or a line beyond all measure.
+        LoadError: the file has a line beyond all measure.
     """
     partitions: list[Partition] = []
-    with open_csv(path) as file, _checksum(path, source_sha256) if verify else nullcontext(_ignore) as see:
-        first_line, first_byte = 1, _first_byte(file)
-        see(memoryview(BOM_UTF8)[:first_byte])
-        while num_lines := sum(block.count(b"\n") for block in _blocks(file, first_byte, partition_size, see)):
-            partitions.append(
-                Partition(
-                    source_file=path.name,
-                    source_sha256=source_sha256,
-                    record_kind=kind,
-                    partition_number=len(partitions) + 1,
-                    first_line=first_line,
-                    first_byte=first_byte,
-                    end_byte=file.tell(),
-                    num_lines=num_lines,
-                )
+    end_of_file = (landed.size_bytes, (landed.num_rows or 0) + 1)
+    for begin, end in _stretches([*landed.marks, end_of_file], partition_size, path):
+        partitions.append(
+            Partition(
+                source_file=path.name,
+                source_sha256=landed.sha256,
+                record_kind=kind,
+                partition_number=len(partitions) + 1,
+                first_line=begin[1],
+                first_byte=begin[0],
+                end_byte=end[0],
+                num_lines=end[1] - begin[1],
             )
-            first_line, first_byte = first_line + num_lines, file.tell()
+        )
     return partitions
 
 
-def _ignore(_: memoryview) -> None:
-    """See bytes of which nobody computes a checksum."""
-
-
-@contextmanager
-def _checksum(path: Path, sha256: str) -> Iterator[See]:
-    """Check a file's checksum, which a thread computes of the bytes that are shown to what is given, in their order."""
-    digest, behind = hashlib.sha256(), deque[Future[None]]()
-    with ThreadPoolExecutor(1) as thread:
-
-        def see(data: memoryview) -> None:
-            if behind:
-                behind.popleft().result()
-            behind.append(thread.submit(digest.update, data))
-
-        yield see
-    if digest.hexdigest() != sha256:
-        raise LoadError(f"{path} is not the file that was unpacked: {_AGAIN}")
+def _stretches(marks: Sequence[Mark], size: int, path: Path) -> Iterator[tuple[Mark, Mark]]:
+    begin = marks[0]
+    for mark, following in pairwise(marks):
+        if following[0] - mark[0] > MAX_LINE_SIZE:
+            raise LoadError(f"{path} has a line of more than {MAX_LINE_SIZE} bytes at byte {mark[0]}")
+        if following[0] - begin[0] >= size or following is marks[-1]:
+            yield begin, following
+            begin = following
 
 
 def holds_records(path: Path, kind: RecordKind) -> bool:
@@ -181,21 +163,15 @@ def open_csv(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _blocks(file: BinaryIO, first_byte: int, size: int, see: See = _ignore) -> Iterator[bytes]:
-    """Read at least `size` bytes from an offset on, up to the end of a line, in blocks of whole lines.
-
-    `see` is shown them as they are in the file: its last line need not have a newline.
-    """
+def _blocks(file: BinaryIO, first_byte: int, size: int) -> Iterator[bytes]:
+    """Read at least `size` bytes from an offset on, up to the end of a line, in blocks of whole lines."""
     file.seek(first_byte)
     end = first_byte + size
     while (begin := file.tell()) < end:
         block = file.read(min(BLOCK_SIZE, end - begin))
         if not block:
             return
-        if not block.endswith(b"\n"):
-            block += _rest_of_line(file)
-        see(memoryview(block)[: file.tell() - begin])
-        yield block
+        yield block if block.endswith(b"\n") else block + _rest_of_line(file)
 
 
 def _rest_of_line(file: BinaryIO) -> bytes:

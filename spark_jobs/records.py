@@ -6,6 +6,7 @@ tests hold the two together. What a sample is drawn by and what the explode writ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -80,6 +81,11 @@ class Records:
     names: tuple[bytes, ...]
     bad_line: Positions
     bad_begin: Positions
+
+    def keys(self, block: bytes) -> Iterator[bytes]:
+        """Give the first column of each record, as the block prints it."""
+        for begin, end in zip(self.begin.tolist(), self.key_end.tolist(), strict=True):
+            yield block[begin : end - 1]
 
     @property
     def list_length(self) -> Positions:

@@ -23,10 +23,11 @@ from unittest import mock
 from pipeline.settings import RECORD_KINDS, RecordKind
 from spark_jobs import partitions as partitions_module
 from spark_jobs.explode import Exploded, explode
-from spark_jobs.grammar import Reason, Record, parse_record
-from spark_jobs.partitions import plan_partitions, read_blocks
+from spark_jobs.grammar import Record, parse_record
+from spark_jobs.partitions import read_blocks
+from tests.manifests import partitions_of
 
-Contents = tuple[list[bytes], bytes, list[tuple[int, Reason, bytes]], set[tuple[bytes, int]]]
+Contents = tuple[list[bytes], bytes, list[tuple[int, str, bytes]], set[tuple[bytes, int]]]
 Counts = Counter[str]
 
 ACCEPTED = "accepted"
@@ -280,7 +281,7 @@ def plainly(lines: Sequence[bytes], kind: RecordKind) -> Contents:
     """Give what the grammar makes of lines: rows, text of the long rows, rejects, and the distinct features."""
     rows: list[bytes] = []
     structures: list[bytes] = []
-    rejected: list[tuple[int, Reason, bytes]] = []
+    rejected: list[tuple[int, str, bytes]] = []
     features: set[tuple[bytes, int]] = set()
     for number, line in enumerate(lines):
         record = parse_record(line, kind)
@@ -300,7 +301,7 @@ def contents(exploded: Sequence[Exploded]) -> Contents:
     """Give the same of what the explode made of consecutive blocks."""
     rows: list[bytes] = []
     structures: list[bytes] = []
-    rejected: list[tuple[int, Reason, bytes]] = []
+    rejected: list[tuple[int, str, bytes]] = []
     features: set[tuple[bytes, int]] = set()
     num_lines = 0
     for block in exploded:
@@ -328,7 +329,7 @@ def check_round(made: Round, folder: Path) -> Counts:
     expected = plainly(made.lines, made.kind)
     try:
         with mock.patch.object(partitions_module, "BLOCK_SIZE", made.block_size):
-            planned = plan_partitions(path, made.kind, "", made.partition_size)
+            planned = partitions_of(path, made.kind, "", made.partition_size)
             exploded = [explode(block, made.kind) for part in planned for block in read_blocks(path, part)]
         found = contents(exploded)
     except Exception as error:

@@ -2,7 +2,7 @@
 
 The shell, the home folder and the checkout are those of the person who runs the tests. None of them reaches a test: it
 has an environment that is made here, an empty home, and a copy of the project, in which it may start, build and break
-whatever it likes.
+whatever it likes. So has `make bench`.
 """
 
 from __future__ import annotations

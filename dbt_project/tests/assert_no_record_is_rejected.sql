@@ -8,13 +8,10 @@ with validation_errors as (
     select
         source_file,
         reason,
-        count(*) as num_rejects
-    from {{ ref('stg_rejected_record') }}
+        num_rejects
+    from {{ ref('rejected_record_summary') }}
     -- A header line and empty last lines are no records.
     where reason not like '%, no record'
-    group by
-        source_file,
-        reason
 )
 
 select * from validation_errors

@@ -1,27 +1,22 @@
-"""The archive of a sample: the same bytes for the same lines.
-
-Nothing of the machine or the moment goes into it, and the compressor's level is fixed. Deflate itself is zlib's, whose
-output has been the same for many years; a Python that is built with another library writes other bytes of the same
-content, so the manifest names the library and has the checksum of each file too.
-"""
+"""The archive of a sample: what goes into it, counted and checked as it goes."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import tarfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from pipeline.errors import LoadError
 from pipeline.files import disk_errors
+from pipeline.settings import RecordKind
+from pipeline.tar_gz import write_tar_gz
+from spark_jobs.records import Words, read_records
+from spark_jobs.sampling.parameters import StratumRule
+from spark_jobs.sampling.passes import NUM_LABELS, FileTally, GroupCounts, SampleTally, is_member
 
-# 2022-06-01 00:00 UTC. Level 6 makes an archive a fifth smaller and takes four times as long.
-MEMBER_TIME = 1_654_041_600
-COMPRESSION_LEVEL = 1
 _BLOCK = 1 << 20
 
 
@@ -31,7 +26,7 @@ class Piece:
 
     path: Path
     num_bytes: int
-    dropped: Sequence[tuple[int, int]]
+    dropped: Sequence[tuple[int, int]] = ()
 
     @property
     def kept_bytes(self) -> int:
@@ -55,6 +50,7 @@ class Piece:
 class Member:
     """A CSV file of the archive."""
 
+    kind: RecordKind
     name: str
     pieces: Sequence[Piece]
 
@@ -64,60 +60,91 @@ class Member:
         return sum(piece.kept_bytes for piece in self.pieces)
 
 
-def compressor() -> str:
-    """Name what determines the bytes beside the content."""
-    return f"zlib {zlib.ZLIB_RUNTIME_VERSION}, level {COMPRESSION_LEVEL}"
+class Written:
+    """Counts what goes into an archive.
+
+    Attributes:
+        samples: the samples.
+        common: the common features.
+    """
+
+    def __init__(self, groups: Words, rule: StratumRule) -> None:
+        """Count nothing yet; `groups` are the indexes of the source's common feature groups, sorted."""
+        self.samples, self.common = SampleTally(), FileTally()
+        self._groups, self._rule = groups, rule
+        self._labels = np.zeros((len(groups), NUM_LABELS), np.int64)
+        self._has_features = np.zeros(len(groups), np.bool_)
+
+    @property
+    def drawn_groups(self) -> GroupCounts:
+        """The groups that the samples refer to."""
+        is_there = self._labels.any(axis=1)
+        return GroupCounts(self._groups[is_there], self._labels[is_there])
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups are there."""
+        return int(np.count_nonzero(self._has_features))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the groups are those that the samples refer to."""
+        return np.array_equal(self._labels.any(axis=1), self._has_features)
+
+    def see(self, kind: RecordKind, block: bytes) -> None:
+        """Count a block of lines.
+
+        Raises:
+            LoadError: they name a group that the source did not have.
+        """
+        found = read_records(block, kind)
+        if not is_member(found.index, self._groups).all():
+            raise changed("common feature groups")
+        place = np.searchsorted(self._groups, found.index)
+        if kind == "sample":
+            self.samples.see(found, np.ones(len(place), np.bool_), self._rule)
+            np.add.at(self._labels, (place, found.label), 1)
+        else:
+            self.common.see(found)
+            self._has_features[place] = True
 
 
-def write_archive(path: Path, members: Sequence[Member], see: Callable[[str, bytes], None]) -> dict[str, str]:
+def changed(what: str) -> LoadError:
+    """Say that a file was changed while it was drawn from, or that this code is wrong."""
+    return LoadError(f"the {what} of the archive are not those that were drawn: a file has changed, try again")
+
+
+def write_archive(
+    path: Path, members: Sequence[Member], see: Callable[[RecordKind, bytes], None]
+) -> Mapping[RecordKind, str]:
     """Write the archive.
 
     Args:
         path: the archive.
         members: its CSV files, in their order.
-        see: is given each block of whole lines that is written, with the member's name.
+        see: is given each block of whole lines that is written, and which file it is of.
 
     Returns:
         The SHA-256 of each member.
     """
-    checksums: dict[str, str] = {}
-    with (
-        disk_errors(path),
-        path.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION_LEVEL, fileobj=raw, mtime=0) as packed,
-        tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, copybufsize=_BLOCK) as archive,
-    ):
+    digests = {member.kind: hashlib.sha256() for member in members}
+
+    def seen(member: Member) -> Iterator[bytes]:
+        for block in _whole_lines(block for piece in member.pieces for block in piece.read()):
+            digests[member.kind].update(block)
+            see(member.kind, block)
+            yield block
+
+    with disk_errors(path), write_tar_gz(path) as add:
         for member in members:
-            header = tarfile.TarInfo(member.name)
-            header.size, header.mtime, header.mode = member.num_bytes, MEMBER_TIME, 0o644
-            digest = hashlib.sha256()
-            archive.addfile(header, _Lines(member, digest.update, see))
-            checksums[member.name] = digest.hexdigest()
-    return checksums
+            add(member.name, member.num_bytes, seen(member))
+    return {kind: digest.hexdigest() for kind, digest in digests.items()}
 
 
-class _Lines(io.RawIOBase):
-    """A member as a file that is read once, from its beginning."""
-
-    def __init__(self, member: Member, digest: Callable[[bytes], Any], see: Callable[[str, bytes], None]) -> None:
-        super().__init__()
-        self._name, self._digest, self._see = member.name, digest, see
-        self._blocks: Iterator[bytes] = (block for piece in member.pieces for block in _whole_lines(piece.read()))
-        self._left = b""
-
-    def read(self, size: int = -1) -> bytes:
-        parts: list[bytes] = []
-        while size > 0:
-            if not self._left:
-                self._left = next(self._blocks, b"")
-                if not self._left:
-                    break
-                self._digest(self._left)
-                self._see(self._name, self._left)
-            parts.append(self._left[:size])
-            self._left = self._left[size:]
-            size -= len(parts[-1])
-        return b"".join(parts)
+def checksum(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with disk_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -147,16 +147,16 @@ def plan_sample(design: Design, cells: Mapping[Cell, CellTally]) -> Plan:
     """
     labels = label_counts(cells)
     targets = tuple(_target_size(design, target, labels) for target in design.margins)
-    strata = strata_of(cells, design.rule)
+    strata = strata_of(cells, design.strata)
     sizes = [tally.count for tally in strata.values()]
     total = max(target.total for target in targets)
     drawn = (
-        theory.neyman(sizes, [_deviation(tally) for tally in strata.values()], total, design.minimum)
+        theory.neyman(sizes, [_deviation(tally) for tally in strata.values()], total, design.minimum_per_stratum)
         if design.allocation == "neyman"
-        else theory.proportional(sizes, total, design.minimum)
+        else theory.proportional(sizes, total, design.minimum_per_stratum)
     )
     planned = tuple(map(StratumSize, strata, sizes, drawn))
-    counts = labels_of_strata(strata, cells, design.rule)
+    counts = labels_of_strata(strata, cells, design.strata)
 
     def effect(rates: Sequence[tuple[int, int]]) -> float:
         hits, bases = zip(*rates, strict=True)
@@ -228,7 +228,7 @@ def _target_size(design: Design, target: Target, labels: Sequence[int]) -> Targe
     if not hits:
         raise LoadError(f"the source has no {name} above 0, so no sample can show it: leave {target} out of MARGIN")
     rate = hits / base
-    if not margin.relative and margin.value >= rate:
+    if margin.kind == "absolute" and margin.value >= rate:
         raise UsageError(
             f"MARGIN {target}:{margin.value:g} is absolute and wider than the {name} itself, {rate:.4g}:"
             f" write {target}:{min(margin.value * 100, 99):g}% for a share of it"

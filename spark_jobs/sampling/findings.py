@@ -18,7 +18,7 @@ from spark_jobs.sampling.design import (
     strata_of,
     stratum_name,
 )
-from spark_jobs.sampling.parameters import TARGET_NAMES, Design
+from spark_jobs.sampling.parameters import TARGET_NAMES, Design, Margin, Target
 from spark_jobs.sampling.passes import CellTally, FileTally, GroupCounts, Replicates, SampleTally, Stratum
 from spark_jobs.sampling.theory import Fit, Interval
 
@@ -54,9 +54,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class StratumRow:
-    """A stratum, or a label, in source and sample.
+    """A stratum, or a label, in source and sample, as the manifest has it too.
 
     Attributes:
+        name: in words.
+        click_label: None where the labels make no strata, and so is `conversion_label`.
+        scene: None where the scene makes no strata.
         sample_share: of the drawn, which says nothing of the source where weights differ.
         estimate: of the share of the source, from the sample, weighted.
         interval: of the estimate.
@@ -64,39 +67,48 @@ class StratumRow:
             samples come from strata with different weights.
     """
 
-    stratum: Stratum
+    name: str
+    click_label: int | None
+    conversion_label: int | None
+    scene: int | None
     source: int
     source_share: float
     sample: int
     sample_share: float
+    weight: float | None
     estimate: float
     interval: Interval
-    weight: float | None
-
-    @property
-    def name(self) -> str:
-        """The stratum in words."""
-        return stratum_name(self.stratum)
 
 
 @dataclass(frozen=True)
 class RateRow:
-    """A target in source and sample.
+    """A target in source and sample, as the manifest has it too.
 
     Attributes:
-        needed: how many samples it takes in all.
+        margin: what was asked for.
+        rate: in the source.
+        needed: how many of those that it is a rate of are to be drawn.
+        of: how many of these the source has.
+        takes: how many samples that takes in all.
         estimate: from the sample, weighted; None where its base was not drawn.
         interval: of the estimate.
         design_effect: of the strata and their weights, or of drawing whole groups, in the source.
     """
 
-    name: str
-    margin: str
-    source: float
+    target: Target
+    margin: Margin
+    rate: float
     needed: int
+    of: int
+    takes: int
     estimate: float | None
     interval: Interval
     design_effect: float
+
+    @property
+    def name(self) -> str:
+        """The target in words."""
+        return TARGET_NAMES[self.target]
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ def strata_rows(findings: Findings) -> list[StratumRow]:
         )
         for row in plan.strata
     ]
-    if findings.design.rule.labels:
+    if findings.design.strata.labels:
         return rows
     source, sample = _labels(findings, findings.source), _labels(findings, findings.sample)
     return rows + [
@@ -156,10 +168,12 @@ def rate_rows(findings: Findings) -> list[RateRow]:
         )
         rows.append(
             RateRow(
-                name=TARGET_NAMES[target.target],
-                margin=str(target.margin),
-                source=target.rate,
-                needed=target.total,
+                target=target.target,
+                margin=target.margin,
+                rate=target.rate,
+                needed=target.needed,
+                of=target.base,
+                takes=target.total,
                 estimate=estimate,
                 interval=interval,
                 design_effect=target.design_effect,
@@ -236,7 +250,7 @@ def fits(findings: Findings) -> Iterator[tuple[str, Fit, str]]:
         lengths = theory.cluster_fit(
             [sample.file.list_lengths[length] for length, _ in known], np.transpose([each for _, each in known]), share
         )
-    yield "labels", labels, "held by the strata" if findings.design.rule.labels else "left to chance"
+    yield "labels", labels, "held by the strata" if findings.design.strata.labels else "left to chance"
     yield "features of an impression", lengths, "left to chance"
 
 
@@ -274,15 +288,19 @@ def _stratum_row(findings: Findings, stratum: Stratum, source: _Counts, sample: 
     size, population = (sum(column) for column in zip(*source, strict=True))
     drawn, total = (sum(column) for column in zip(*sample, strict=True))
     weights = {weight for weight, (number, _) in zip(_weights(findings), sample, strict=True) if number}
+    label, scene = stratum
     return StratumRow(
-        stratum=stratum,
+        name=stratum_name(stratum),
+        click_label=None if label is None else label >> 1,
+        conversion_label=None if label is None else label & 1,
+        scene=scene,
         source=size,
         source_share=size / population,
         sample=drawn,
         sample_share=drawn / total,
+        weight=float(weights.pop()) if len(weights) == 1 else None,
         estimate=estimate or 0.0,
         interval=interval,
-        weight=float(weights.pop()) if len(weights) == 1 else None,
     )
 
 
@@ -311,72 +329,9 @@ def _strata(findings: Findings) -> list[Stratum]:
 
 
 def _tallies(findings: Findings, tally: SampleTally) -> list[CellTally]:
-    found = strata_of(tally.cells, findings.design.rule)
+    found = strata_of(tally.cells, findings.design.strata)
     return [found.get(stratum, CellTally()) for stratum in _strata(findings)]
 
 
 def _labels(findings: Findings, tally: SampleTally) -> list[list[int]]:
-    return labels_of_strata(_strata(findings), tally.cells, findings.design.rule)
-
-
-def printed_table(findings: Findings) -> list[str]:
-    """Give the report's table as lines of text."""
-    percent = f"{findings.design.confidence * 100:g} %"
-    rows = [("stratum", "source", "share", "sample", "share", "weighted", f"{percent} interval", "weight")]
-    rows += [
-        (
-            row.name,
-            f"{row.source:,}",
-            f"{row.source_share:.4%}",
-            f"{row.sample:,}",
-            f"{row.sample_share:.4%}",
-            f"{row.estimate:.4%}",
-            shown_interval(row.interval),
-            shown_weight(row),
-        )
-        for row in strata_rows(findings)
-    ]
-    rates = [("rate", "margin asked for", "takes", "source", "sample", f"{percent} interval", "design effect")]
-    rates += [
-        (
-            row.name,
-            row.margin,
-            f"{row.needed:,}",
-            f"{row.source:.4%}",
-            "none" if row.estimate is None else f"{row.estimate:.4%}",
-            shown_interval(row.interval),
-            f"{row.design_effect:.2f}",
-        )
-        for row in rate_rows(findings)
-    ]
-    tests = [("goodness of fit", "chi-square", "degrees", "p", "")]
-    tests += [
-        (name, f"{fit.statistic:.2f}", f"{round(fit.degrees, 1):g}", f"{fit.p_value:.3f}", remark)
-        for name, fit, remark in fits(findings)
-    ]
-    tables: list[Sequence[tuple[str, ...]]] = [rows, rates, tests]
-    return [line for table in tables for line in (*_aligned(table), "")][:-1]
-
-
-def shown_interval(interval: Interval | None, digits: int = 4) -> str:
-    """Write an interval as a person reads it."""
-    if interval is None:
-        return "unknown"
-    if interval.low == interval.high:
-        return "exact"
-    return f"{interval.low:.{digits}%} to {interval.high:.{digits}%}"
-
-
-def shown_weight(row: StratumRow) -> str:
-    """Write the weight of a row as a person reads it."""
-    if row.weight is None:
-        return "by stratum" if row.sample else "none drawn"
-    return f"{row.weight:,.2f}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        first, *others = row
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip()
+    return labels_of_strata(_strata(findings), tally.cells, findings.design.strata)

@@ -44,12 +44,12 @@ class StratumRule:
     """What makes the strata: the labels, the scene, both, or nothing."""
 
     labels: bool
-    scenes: bool
+    scene: bool
 
     def of(self, cell: Cell) -> Stratum:
         """Give the stratum that a cell belongs to."""
         label, scene = cell
-        return (label if self.labels else None, scene if self.scenes else None)
+        return (label if self.labels else None, scene if self.scene else None)
 
 
 @dataclass(frozen=True)
@@ -58,41 +58,41 @@ class Margin:
 
     Attributes:
         value: in units of the rate, or as a share of it.
-        relative: whether it is a share of the rate.
+        kind: which of the two.
     """
 
     value: float
-    relative: bool
+    kind: Literal["absolute", "relative"]
 
     def absolute(self, rate: float) -> float:
         """Give the margin in units of the rate."""
-        return self.value * rate if self.relative else self.value
+        return self.value * rate if self.kind == "relative" else self.value
 
     def __str__(self) -> str:
         """Write it as a person reads it."""
-        return f"± {self.value:.6g} absolute" if not self.relative else f"± {self.value * 100:.6g} % of the rate"
+        return f"± {self.value:.6g} absolute" if self.kind == "absolute" else f"± {self.value * 100:.6g} % of the rate"
 
 
 @dataclass(frozen=True)
 class Design:
-    """What is asked for.
+    """What is asked for, as the manifest of a sample has it too.
 
     Attributes:
         margins: of each target that counts.
         confidence: of the intervals, between 0 and 1.
         seed: names the sample among all of the same design.
-        rule: makes the strata.
+        strata: what makes them.
         allocation: how the total is divided among them.
-        minimum: the least of each stratum.
+        minimum_per_stratum: the least of each.
         clusters: whether whole common feature groups are drawn, without strata.
     """
 
     margins: Mapping[Target, Margin]
     confidence: float
     seed: int
-    rule: StratumRule
+    strata: StratumRule
     allocation: Allocation
-    minimum: int
+    minimum_per_stratum: int
     clusters: bool
 
     @property
@@ -101,24 +101,9 @@ class Design:
         if self.clusters:
             return "whole common feature groups"
         strata = " and ".join(
-            name for name, used in (("labels", self.rule.labels), ("scene", self.rule.scenes)) if used
+            name for name, used in (("labels", self.strata.labels), ("scene", self.strata.scene)) if used
         )
         return f"stratified by {strata}, {self.allocation}" if strata else "simple random"
-
-    def described(self) -> dict[str, Any]:
-        """Give the parameters as the manifest has them."""
-        return {
-            "margins": {
-                target: {"value": margin.value, "kind": "relative" if margin.relative else "absolute"}
-                for target, margin in self.margins.items()
-            },
-            "confidence": self.confidence,
-            "seed": self.seed,
-            "strata": {"labels": self.rule.labels, "scene": self.rule.scenes},
-            "allocation": self.allocation,
-            "minimum_per_stratum": self.minimum,
-            "clusters": self.clusters,
-        }
 
 
 def read_design(parameters: Mapping[str, Any]) -> Design:
@@ -131,7 +116,7 @@ def read_design(parameters: Mapping[str, Any]) -> Design:
         UsageError: one of them makes no sense.
     """
     clusters = read_flag("CLUSTERS", parameters["clusters"])
-    rule = _strata(str(parameters["strata"]))
+    strata = _strata(str(parameters["strata"]))
     allocation = str(parameters["allocation"])
     if allocation not in ALLOCATIONS:
         raise UsageError(f"ALLOCATION is {allocation!r}, expected {' or '.join(ALLOCATIONS)}")
@@ -139,9 +124,9 @@ def read_design(parameters: Mapping[str, Any]) -> Design:
         margins=_margins(str(parameters["margin"])),
         confidence=_confidence(str(parameters["confidence"])),
         seed=_whole(parameters["seed"], "SEED", LARGEST_SEED),
-        rule=StratumRule(labels=False, scenes=False) if clusters else rule,
+        strata=StratumRule(labels=False, scene=False) if clusters else strata,
         allocation="neyman" if allocation == "neyman" and not clusters else "proportional",
-        minimum=0 if clusters else _whole(parameters["minimum"], "MINIMUM", 2**31),
+        minimum_per_stratum=0 if clusters else _whole(parameters["minimum"], "MINIMUM", 2**31),
         clusters=clusters,
     )
 
@@ -150,7 +135,7 @@ def _strata(text: str) -> StratumRule:
     names = {name.strip() for name in text.split(",")}
     if not names <= {"labels", "scene", "none"} or (len(names) > 1 and "none" in names):
         raise UsageError(f"STRATA is {text!r}, expected labels, scene, labels,scene or none")
-    return StratumRule(labels="labels" in names, scenes="scene" in names)
+    return StratumRule(labels="labels" in names, scene="scene" in names)
 
 
 def _whole(value: Any, name: str, largest: int) -> int:
@@ -181,7 +166,7 @@ def _margins(text: str) -> Mapping[Target, Margin]:
         value = number / 100 if percent else number
         if not 0 < value < 1:
             raise UsageError(f"MARGIN is {text!r}: a margin is more than 0 and less than {'100 %' if percent else '1'}")
-        margins[target] = Margin(value, relative=bool(percent))
+        margins[target] = Margin(value, "relative" if percent else "absolute")
     return margins
 
 

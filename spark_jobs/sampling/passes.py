@@ -18,10 +18,10 @@ import numpy.typing as npt
 from pipeline.files import disk_errors
 from pipeline.settings import RecordKind
 from spark_jobs.partitions import read_range
-from spark_jobs.records import Positions, Words
+from spark_jobs.records import Positions, Records, Words, read_records
 from spark_jobs.sampling.parameters import StratumRule
 from spark_jobs.sampling.ranks import NUM_BINS, Cut, Key, bins, ranks
-from spark_jobs.sampling.scan import Mask, Scan, read_indexes, scan
+from spark_jobs.sampling.scan import Mask, coverage, coverage_by_part, read_indexes, scenes
 
 # A stratum: a label (2 * click_label + conversion_label), or None if all labels are one; and a scene, or None likewise.
 Stratum = tuple[int | None, int | None]
@@ -71,7 +71,7 @@ class CellTally:
         self.list_lengths += other.list_lengths
         self.coverage.update(other.coverage)
 
-    def see(self, found: Scan, wanted: Mask) -> None:
+    def see(self, found: Records, wanted: Mask) -> None:
         """Add the good records of a block that are wanted, but not their ranks and moments."""
         self.count += int(np.count_nonzero(wanted))
         _see_lists(self, found, wanted)
@@ -106,7 +106,7 @@ class FileTally:
         self.list_lengths += other.list_lengths
         self.coverage.update(other.coverage)
 
-    def see(self, found: Scan, eligible: Mask | None = None) -> None:
+    def see(self, found: Records, eligible: Mask | None = None) -> None:
         """Add a block.
 
         Args:
@@ -121,12 +121,10 @@ class FileTally:
         _see_lists(self, found, eligible)
 
 
-def _see_lists(tally: CellTally | FileTally, found: Scan, wanted: Mask | None) -> None:
+def _see_lists(tally: CellTally | FileTally, found: Records, wanted: Mask | None) -> None:
     lengths = found.list_length if wanted is None else found.list_length[wanted]
     tally.list_lengths += np.bincount(np.minimum(lengths, LONGEST_LIST), minlength=LONGEST_LIST + 1)
-    seen = found.coverage(wanted)
-    for name, num_lines in zip(seen.names, seen.num_lines.tolist(), strict=True):
-        tally.coverage[name] += num_lines
+    tally.coverage.update(coverage(found, wanted))
 
 
 @dataclass
@@ -142,11 +140,11 @@ class SampleTally:
         for cell, tally in other.cells.items():
             self.cells.setdefault(cell, CellTally()).add(tally)
 
-    def see(self, found: Scan, eligible: Mask) -> list[tuple[CellTally, Positions]]:
+    def see(self, found: Records, eligible: Mask, rule: StratumRule) -> list[tuple[CellTally, Positions]]:
         """Add a block; give the tally of each cell in it, and the places of its samples among the eligible."""
         self.file.see(found, eligible)
         seen, place = [], np.flatnonzero(eligible)
-        for cell, members in _cells(found, eligible):
+        for cell, members in _cells(found, eligible, rule):
             wanted = np.zeros(len(eligible), np.bool_)
             wanted[place[members]] = True
             mine = self.cells.setdefault(cell, CellTally())
@@ -177,16 +175,16 @@ class Replicates:
         for name, numbers in other.coverage.items():
             self.coverage[name] = self.coverage.get(name, 0) + numbers
 
-    def see(self, found: Scan, eligible: Mask, key: Key) -> None:
+    def see(self, found: Records, eligible: Mask, key: Key) -> None:
         """Add a block's eligible samples; the key assigns the groups."""
         group = (ranks(found.index, key) % np.uint64(NUM_REPLICATES)).astype(np.int64)
         lengths, place = np.unique(np.minimum(found.list_length[eligible], LONGEST_LIST), return_inverse=True)
-        columns = found.coverage_by_part(np.where(eligible, group, -1), NUM_REPLICATES).T
+        columns = coverage_by_part(found, np.where(eligible, group, -1), NUM_REPLICATES).T
         self.add(
             Replicates(
                 _by_group(group[eligible], found.label[eligible], NUM_LABELS).T,
                 dict(zip(lengths.tolist(), _by_group(group[eligible], place, len(lengths)), strict=True)),
-                dict(zip(found.records.names, columns, strict=True)),
+                dict(zip(found.names, columns, strict=True)),
             )
         )
 
@@ -235,7 +233,7 @@ def count_groups(part: Range) -> tuple[FileTally, Words]:
     """Count a range of the common features; give the indexes of its good records too."""
     tally, indexes = FileTally(), [np.zeros(0, np.uint64)]
     for _, block in _blocks(part):
-        found = scan(block, part.kind)
+        found = read_records(block, part.kind)
         tally.see(found)
         indexes.append(found.index)
     return tally, np.concatenate(indexes)
@@ -252,11 +250,11 @@ def count_samples(part: Range, key: Key, groups: Words, rule: StratumRule) -> Sa
     """
     tally = SampleTally()
     for offset, block in _blocks(part):
-        found = scan(block, "sample", scenes=rule.scenes)
+        found = read_records(block, "sample")
         eligible = is_member(found.index, groups)
         rank_bins = bins(ranks((offset + found.begin[eligible]).astype(np.uint64), key))
         lengths = found.list_length[eligible]
-        for mine, members in tally.see(found, eligible):
+        for mine, members in tally.see(found, eligible, rule):
             mine.sum_length += int(lengths[members].sum())
             mine.sum_square += int((lengths[members] ** 2).sum())
             mine.histogram += np.bincount(rank_bins[members], minlength=NUM_BINS)
@@ -277,9 +275,9 @@ def count_clusters(
     tally, replicates = SampleTally(), Replicates()
     counts = GroupCounts(np.zeros(0, np.uint64), np.zeros((0, NUM_LABELS), np.int64))
     for _, block in _blocks(part):
-        found = scan(block, "sample", scenes=rule.scenes)
+        found = read_records(block, "sample")
         eligible = is_member(found.index, groups)
-        tally.see(found, eligible)
+        tally.see(found, eligible, rule)
         replicates.see(found, eligible, key)
         index, place = np.unique(found.index[eligible], return_inverse=True)
         labels = np.bincount(place * NUM_LABELS + found.label[eligible], minlength=NUM_LABELS * len(index))
@@ -312,7 +310,7 @@ def draw_samples(
         last_bins = _last_bin_by_label(cuts)
         for offset, block in _blocks(part):
             wanted = _candidates(block, offset, key, last_bins)
-            found = scan(wanted.block, part.kind, scenes=rule.scenes)
+            found = read_records(wanted.block, part.kind)
             member = is_member(found.index, groups)
             begin_in_file = offset + wanted.origin(found.begin)
             found_ranks = ranks(begin_in_file.astype(np.uint64), key)
@@ -340,7 +338,7 @@ def draw_lines_of_groups(part: Range, wanted: Words, folder: Path) -> Drawn:
         for _, block in _blocks(part):
             if part.kind == "common_feature":
                 block = _lines_that_begin_with(block, wanted)  # noqa: PLW2901
-            found = scan(block, part.kind)
+            found = read_records(block, part.kind)
             sure = is_member(found.index, wanted)
             lines.write(block, found, sure)
         return lines.drawn()
@@ -362,24 +360,24 @@ def _blocks(part: Range) -> Iterator[tuple[int, bytes]]:
         offset += len(block)
 
 
-def _cells(found: Scan, eligible: Mask) -> Iterator[tuple[Cell, Positions]]:
+def _cells(found: Records, eligible: Mask, rule: StratumRule) -> Iterator[tuple[Cell, Positions]]:
     """Give each cell that occurs, and the places of its samples among the eligible."""
     label = found.label[eligible]
-    if found.scene is None:
+    if not rule.scene:
         for number in np.flatnonzero(np.bincount(label, minlength=NUM_LABELS)).tolist():
             yield (number, None), np.flatnonzero(label == number)
         return
-    scene = found.scene[eligible]
+    scene = scenes(found)[eligible]
     pairs, place = np.unique(np.stack([label, scene]), axis=1, return_inverse=True)
     for number, (one_label, one_scene) in enumerate(pairs.T.tolist()):
         yield (one_label, one_scene), np.flatnonzero(place.reshape(-1) == number)
 
 
-def _strata(found: Scan, rule: StratumRule) -> list[tuple[Stratum, Mask]]:
+def _strata(found: Records, rule: StratumRule) -> list[tuple[Stratum, Mask]]:
     """Give each stratum that occurs, and which samples it has."""
     everything = np.ones(len(found.begin), np.bool_)
     strata: dict[Stratum, Mask] = {}
-    for cell, members in _cells(found, everything):
+    for cell, members in _cells(found, everything, rule):
         mask = strata.setdefault(rule.of(cell), np.zeros(len(everything), np.bool_))
         mask[members] = True
     return list(strata.items())
@@ -452,7 +450,7 @@ class _Lines:
     """Writes the file of a range's drawn lines, whole or not at all, however often the task is run."""
 
     def __init__(self, folder: Path, part: Range) -> None:
-        from uuid import uuid4  # noqa: PLC0415
+        from uuid import uuid4
 
         self._number = part.number
         self._path = folder / f"{part.kind}-{part.number:06d}"
@@ -474,7 +472,7 @@ class _Lines:
             finally:
                 self._partial.unlink(missing_ok=True)
 
-    def write(self, block: bytes, found: Scan, sure: Mask, undecided: _Undecided | None = None) -> None:
+    def write(self, block: bytes, found: Records, sure: Mask, undecided: _Undecided | None = None) -> None:
         """Add lines of a block, and remember those of them that are not decided on."""
         chosen = sure if undecided is None else sure | undecided.mask
         joined = _joined(block, found.begin[chosen], found.end[chosen])

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +34,13 @@ _FEW = 4
 SMALLEST_EXPECTED = 5.0
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A confidence interval; both ends belong to it."""
 
     low: float
     high: float
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: float) -> bool:  # type: ignore[override] # an interval holds more than its ends
         """Tell whether a value lies in it."""
         return self.low <= value <= self.high
 
@@ -172,7 +172,7 @@ def wilson_interval(
     hits: float | Fraction,
     drawn: int,
     confidence: float,
-    population: float | Fraction | None = None,
+    population: float | Fraction,
     design_effect: float = 1.0,
 ) -> Interval:
     """Give Wilson's interval of a proportion, for a sample without replacement.
@@ -181,8 +181,8 @@ def wilson_interval(
         hits: how many of the drawn have the property; of a weighted sample its estimate times `drawn`.
         drawn: how many were drawn; above 0.
         confidence: of the interval.
-        population: how many there were to draw from; None for an endless population. The drawn then count as
-            n / (1 - n / N), the size at which an endless population gives the same variance.
+        population: how many there were to draw from. The drawn count as n / (1 - n / N), the size at which an endless
+            population gives the same variance.
         design_effect: the variance's ratio to that of as many drawn at random. The drawn count as n / design_effect
             (Korn); where it is 0 the proportion does not vary, and the interval is that one point.
     """
@@ -204,7 +204,7 @@ def proportion_interval(
     hits: float | Fraction,
     drawn: int,
     confidence: float,
-    population: float | Fraction | None = None,
+    population: float | Fraction,
     design_effect: float = 1.0,
 ) -> Interval:
     """Give Wilson's interval, wider where few of the drawn have the property, or few lack it.
@@ -232,12 +232,11 @@ def proportion_interval(
     return Interval(min(interval.low, least(rate)), max(interval.high, 1 - least(1 - rate)))
 
 
-def _effective_size(drawn: int, population: float | Fraction | None, design_effect: float) -> float:
+def _effective_size(drawn: int, population: float | Fraction, design_effect: float) -> float:
     """Give how many, drawn at random from an endless population, tell as much."""
-    if not design_effect or (population is not None and drawn >= population):
+    if not design_effect or drawn >= population:
         return math.inf
-    size = drawn / design_effect
-    return size * float((population - 1) / (population - drawn)) if population is not None and population > 1 else size
+    return drawn / design_effect * float((population - 1) / (population - drawn))
 
 
 def stratified_design_effect(
@@ -290,7 +289,7 @@ def kish_design_effect(sizes: Sequence[int], drawn: Sequence[int]) -> float:
     return sum(number for _, number in pairs) * squares / sum(size for size, _ in pairs) ** 2
 
 
-def goodness_of_fit(observed: npt.ArrayLike, population: npt.ArrayLike, *, pool: bool = True) -> Fit:
+def goodness_of_fit(observed: npt.ArrayLike, population: npt.ArrayLike) -> Fit:
     """Test whether a stratified sample's classes, each stratum with its weight, have the population's shares.
 
     Pearson's chi-square; see `_corrected_fit`. With a single stratum it is n Σ (p - P)² / P, divided by what drawing
@@ -298,8 +297,8 @@ def goodness_of_fit(observed: npt.ArrayLike, population: npt.ArrayLike, *, pool:
 
     Args:
         observed: a row for each stratum: how many were drawn of each class. Strata that were not drawn are left out.
-        population: a row for each stratum: how many there are of each class.
-        pool: whether a class with few expected is put to its neighbour; the classes are then in an order.
+        population: a row for each stratum: how many there are of each class. The classes are in an order: one with few
+            expected is put to its neighbour.
     """
     seen, known = np.array(observed, np.float64), np.array(population, np.float64)
     is_drawn = seen.any(axis=1)
@@ -309,10 +308,9 @@ def goodness_of_fit(observed: npt.ArrayLike, population: npt.ArrayLike, *, pool:
         return _NO_FIT
     seen, known = seen[:, classes], known[:, classes]
     drawn, sizes = seen.sum(axis=1), known.sum(axis=1)
-    if pool:
-        effect = kish_design_effect(sizes.astype(int).tolist(), drawn.astype(int).tolist())
-        pools = _pools(known.sum(axis=0) / sizes.sum() * drawn.sum() / effect)
-        seen, known = _pooled(seen, pools), _pooled(known, pools)
+    effect = kish_design_effect(sizes.astype(int).tolist(), drawn.astype(int).tolist())
+    pools = _pools(known.sum(axis=0) / sizes.sum() * drawn.sum() / effect)
+    seen, known = _pooled(seen, pools), _pooled(known, pools)
     factor = (sizes - drawn) / (drawn * np.maximum(1, sizes - 1)) * (sizes / sizes.sum()) ** 2
     inside = known / sizes[:, None]
     covariance = np.diag(factor @ inside) - (inside * factor[:, None]).T @ inside
@@ -380,7 +378,7 @@ def _pooled(counts: Shares, pools: npt.NDArray[np.int64]) -> Shares:
 
 def chi_square_tail(statistic: float, degrees: float) -> float:
     """Give the chance that a chi-square variable is at least so large: an upper incomplete gamma function."""
-    import mpmath  # noqa: PLC0415 - for the driver: the executors need not have it
+    import mpmath
 
     return float(mpmath.gammainc(degrees / 2, statistic / 2, regularized=True))
 

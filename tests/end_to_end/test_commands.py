@@ -405,6 +405,26 @@ def test_the_other_commands_answer(shell: Shell, command: str) -> None:
 
 
 @pytest.mark.usefixtures("built")
+def test_archives_that_a_browser_has_downloaded_are_read_where_they_are(
+    shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    downloads = tmp_path / "Downloads"
+    downloads.mkdir()
+    for data_set in ("train", "test"):
+        succeed(shell, f"make extract DATASET={data_set}")
+        archive = project / f"data/development/archives/taobao_{data_set}.tar.gz"
+        archive.rename(downloads / f"sample_{data_set}.tar.gz")
+    downloads.chmod(0o500)
+    for line, data_set in (("make run", "train"), ("make run DATASET=test", "test")):
+        printed = succeed(shell, f"SOURCE=~/Downloads {line}", HOME=str(tmp_path))
+        path = downloads / f"sample_{data_set}.tar.gz"
+        assert printed.startswith(f"extract {data_set}, development: {path} (SOURCE names it)\n")
+        assert f"deepcvr_development_{data_set}, from file://{path}\n" in printed
+        assert not (project / f"data/development/archives/taobao_{data_set}.tar.gz").exists()
+    assert_every_row_is_there(embedded(project), TRAIN, project / "data/development/unpacked", "train")
+
+
+@pytest.mark.usefixtures("built")
 def test_whatever_the_commands_leave_make_clean_removes(project: Path, root: Path) -> None:
     """What the tests before have typed; the home folder and the file of a process are the tests' own."""
     left = {path.relative_to(project) for path in project.rglob("*") if not path.is_dir()}

@@ -18,8 +18,8 @@ import pytest
 from embedded.mysql_server import connect_as_root
 from embedded.processes import private_folder, write_private
 from embedded.s3_server import Access, S3Server, as_json, choose_ports, open_client, start_s3, stop_s3
-from embedded.services import generate_archive
 from pipeline.settings import MysqlSettings
+from source_data import generate_archive
 from tests.end_to_end.conftest import Shell
 from tests.end_to_end.test_commands import ACTIVATE
 from tests.integration.embedded.test_permissions import OPENED_BY_MYSQL

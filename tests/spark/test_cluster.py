@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import subprocess
@@ -12,16 +11,14 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.landed import MemberManifest, write_manifest
+from pipeline.landed import write_manifest
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.registry import (
-    Asset,
     Partition,
     begin_load,
     current_partitions,
@@ -32,6 +29,7 @@ from pipeline.registry import (
 from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
 from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
+from tests.manifests import asset_of
 from tests.ports import free_port
 from tests.spark_cluster import SparkCluster, command_line, descendants, kill
 from tests.surroundings import spark_environment
@@ -53,8 +51,9 @@ MOST_SECONDS = 200
 JOB = """
 import pickle, sys
 from pipeline.cli import run_command, say
-from spark_jobs.explode_features import run_step
-sys.exit(run_command(lambda: say(run_step(pickle.load(sys.stdin.buffer), {}).result), verbose=False))
+from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE, run_step
+settings = pickle.load(sys.stdin.buffer)
+sys.exit(run_command(lambda: say(run_step(settings, DEFAULT_PARTITION_SIZE).result), verbose=False))
 """
 
 
@@ -131,14 +130,10 @@ def unpack(settings: Settings, registry: MysqlConnection, kind: RecordKind, line
     """Leave a CSV file where unpacking would, recorded as unpacking would, and cut it."""
     path, content = settings.member_path(kind), b"".join(line + b"\n" for line in lines)
     path.write_bytes(content)
-    now = datetime.now(UTC).replace(tzinfo=None)
-    checksum = hashlib.sha256(content).hexdigest()
-    write_manifest(
-        settings.member_path(kind),
-        MemberManifest("0" * 64, len(content), checksum, content.count(b"\n"), now.isoformat()),
-    )
-    record_asset(registry, Asset(settings.member_uri(kind), "etag", len(content), checksum, content.count(b"\n"), now))
-    return plan_partitions(path, kind, checksum, PARTITION_SIZE)
+    asset = asset_of(path, uri=settings.member_uri(kind))
+    write_manifest(path, asset)
+    record_asset(registry, asset)
+    return plan_partitions(path, kind, asset, PARTITION_SIZE)
 
 
 class Job:

@@ -42,7 +42,7 @@ def work(password, number):
     print("at work", file=sys.stderr, flush=True)
     time.sleep(600)
 
-with spark_context(load_settings(), log=None) as context:
+with spark_context(load_settings(), "test", log=None) as context:
     context.parallelize([1], 1).foreach(partial(work, sys.argv[1]))
 """
 
@@ -52,7 +52,7 @@ from pathlib import Path
 from pipeline.settings import load_settings
 from spark_jobs.context import spark_context
 
-with spark_context(load_settings(), log=Path(sys.argv[1])) as context:
+with spark_context(load_settings(), "test", log=Path(sys.argv[1])) as context:
     print(json.dumps({"master": context.master, **dict(context.getConf().getAll())}))
 """
 
@@ -230,7 +230,7 @@ def assert_no_master(root: Path, port: int) -> None:
     begun = time.monotonic()
     with (
         pytest.raises(LoadError, match=rf"^nobody at {master} speaks as a Spark master: check SPARK_MASTER$"),
-        spark_context(settings, log=None),
+        spark_context(settings, "test", log=None),
     ):
         pass
     assert time.monotonic() - begun < 20
@@ -296,7 +296,7 @@ from pipeline.settings import load_settings
 from spark_jobs.context import spark_context
 
 def start():
-    with spark_context(load_settings(), log=Path("spark.log")) as context:
+    with spark_context(load_settings(), "test", log=Path("spark.log")) as context:
         print(context.master)
 
 sys.exit(run_command(start, verbose=False))

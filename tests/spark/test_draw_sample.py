@@ -10,7 +10,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,20 @@ import numpy as np
 import pytest
 from pyspark import SparkContext
 
-from embedded.source_data import write_csvs
 from pipeline.errors import LoadError, PipelineError, UsageError
 from pipeline.files import hold_lock
-from pipeline.landed import MemberManifest, now, write_manifest
+from pipeline.landed import write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
+from source_data import write_csvs
 from spark_jobs import draw_sample
 from spark_jobs.context import spark_context
-from spark_jobs.draw_sample import run_step
+from spark_jobs.draw_sample import read_parameters, run_step
 from spark_jobs.grammar import Record, parse_record
+from spark_jobs.sampling import job
 from spark_jobs.sampling.findings import Findings
+from spark_jobs.sampling.parameters import Design
+from tests.manifests import asset_of
 from tests.records import REAL_LINE
 
 SCALE = 0.0005
@@ -47,15 +50,20 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Lines:
 @pytest.fixture(scope="module")
 def context(root: Path) -> Iterator[SparkContext]:
     """One Spark context for all samples: it takes longer to start than they do to be drawn."""
-    with spark_context(replace(load_settings(root=root, environ={}), spark_master="local[2]"), log=None) as context:
+    local = replace(load_settings(root=root, environ={}), spark_master="local[2]")
+    with spark_context(local, "test", log=None) as context:
         yield context
 
 
 @pytest.fixture
 def settings(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: SparkContext) -> Settings:
-    monkeypatch.setattr(draw_sample, "spark_context", lambda *_args, **_options: nullcontext(context))
+    def shared_context(_: Settings, name: str, *, log: Path | None) -> AbstractContextManager[SparkContext]:
+        assert (name, log) == ("deepcvr sample", root / "logs" / "spark.log")
+        return nullcontext(context)
+
+    monkeypatch.setattr(draw_sample, "spark_context", shared_context)
     # Several ranges of each file, though the files are small.
-    monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 100_000)
+    monkeypatch.setattr(job, "SMALLEST_RANGE", 100_000)
     return replace(load_settings(root=root, environ={}), unpacked_folder=tmp_path, sample_folder=tmp_path / "sample")
 
 
@@ -69,7 +77,7 @@ def land(settings: Settings) -> Callable[[Lines], None]:
             path, data = settings.member_path(kind), b"".join(content[settings.data_set.members[kind]])
             path.write_bytes(data)
             files[kind] = SampledFile(path, len(data), hashlib.sha256(data).hexdigest())
-            write_manifest(path, MemberManifest("0" * 64, len(data), files[kind].sha256, 0, now()))
+            write_manifest(path, asset_of(path))
         settings.sample_folder.mkdir(exist_ok=True)
         joined = hashlib.sha256("".join(file.sha256 for file in files.values()).encode()).hexdigest()
         write_source(settings, SampleSource("s3://bucket/key", "etag", joined, files))
@@ -77,8 +85,8 @@ def land(settings: Settings) -> Callable[[Lines], None]:
     return write
 
 
-def parameters(settings: Settings, **given: Any) -> dict[str, Any]:
-    return {**settings.sample, "margin": "20%", **given}
+def parameters(settings: Settings, **given: Any) -> Design:
+    return read_parameters({**settings.sample, "margin": "20%", **given})
 
 
 def drawn(settings: Settings) -> Lines:
@@ -141,7 +149,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_ranges(
     one, other = drawn(settings), manifest(settings)
     assert first[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
 
-    monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 64 << 20)
+    monkeypatch.setattr(job, "SMALLEST_RANGE", 64 << 20)
     again = replace(settings, force=True)
     run_step(again, parameters(again))
     assert sample_paths(again).archive.read_bytes() == first
@@ -230,13 +238,13 @@ def test_the_account_of_a_sample_says_what_each_impression_stands_for(
     given: dict[str, Any],
 ) -> None:
     seen: list[Findings] = []
-    describe = draw_sample._described_findings
+    write = draw_sample._write
 
-    def see(found: Findings) -> dict[str, Any]:
-        seen.append(found)
-        return describe(found)
+    def see(*arguments: Any, **named: Any) -> Findings:
+        seen.append(write(*arguments, **named))
+        return seen[-1]
 
-    monkeypatch.setattr(draw_sample, "_described_findings", see)
+    monkeypatch.setattr(draw_sample, "_write", see)
     land(generated)
     run_step(settings, parameters(settings, **given))
     told, (found,) = manifest(settings), seen
@@ -310,7 +318,7 @@ def test_files_that_are_replaced_while_they_are_read_give_no_sample(
     land(generated)
     run_step(settings, parameters(settings))
     before = sample_paths(settings).archive.read_bytes()
-    plan = draw_sample.make_plan
+    plan = job.make_plan
 
     def replace_and_plan(*arguments: Any) -> Any:
         path = settings.member_path("sample")

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from embedded.source_data import write_csvs
-from pipeline.landed import MemberManifest, now, write_manifest
+from pipeline.landed import write_manifest
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import RECORD_KINDS, load_settings
-from spark_jobs import draw_sample
-from spark_jobs.draw_sample import run_step
+from source_data import write_csvs
+from spark_jobs.draw_sample import read_parameters, run_step
+from spark_jobs.sampling import job
+from tests.manifests import asset_of
 
 
 def test_the_same_seed_gives_the_same_bytes_on_every_spark_master(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draw_sample, "SMALLEST_RANGE", 100_000)
+    monkeypatch.setattr(job, "SMALLEST_RANGE", 100_000)
     write_csvs(tmp_path, "train", scale=0.0003)
     checksums = set()
     for number, master in enumerate(["local[1]", "local-cluster[2,1,1024]"]):
@@ -36,9 +37,9 @@ def test_the_same_seed_gives_the_same_bytes_on_every_spark_master(
             for path in (settings.member_path(kind),)
         }
         for file in files.values():
-            write_manifest(file.path, MemberManifest("0" * 64, file.size_bytes, file.sha256, 0, now()))
+            write_manifest(file.path, asset_of(file.path))
         write_source(settings, SampleSource("s3://bucket/key", "etag", "0" * 64, files))
-        run_step(settings, {**settings.sample, "margin": "20%"})
+        run_step(settings, read_parameters({**settings.sample, "margin": "20%"}))
         checksums.add(hashlib.sha256(sample_paths(settings).archive.read_bytes()).hexdigest())
 
     assert len(checksums) == 1

@@ -21,7 +21,7 @@ from tests.spark.test_explode_features import NUM_GROUPS, group, rows, sample, u
 pytestmark = pytest.mark.soak
 
 NUM_SAMPLES = 5_000
-PARTITIONS = {"partition_size": "16 KiB"}
+PARTITIONS = 16 << 10
 
 
 @pytest.mark.parametrize("fragile", ["mysql"], indirect=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.commands import dbt_command
-from pipeline.landed import MemberManifest, write_manifest
+from pipeline.landed import Asset, write_manifest
 from pipeline.settings import load_settings
 from pipeline.status import DataSetStatus, lines_of, next_command, read_status
 from tests.integration.dbt.project import DATABASE, STAGING, DbtProject
@@ -117,10 +118,10 @@ def test_a_load_of_files_that_were_unpacked_anew_since_is_outdated(project: DbtP
     path = settings.member_path("sample")
     path.parent.mkdir(parents=True)
     path.write_text("1,0,0\n")
-    write_manifest(path, MemberManifest("0" * 64, 6, "c" * 64, 1, "2026-01-02T03:04:05+00:00"))
+    write_manifest(path, Asset(settings.member_uri("sample"), "etag", 6, datetime.now(UTC), "c" * 64, 1))
 
     assert states_of(project)[0] == "outdated"
-    write_manifest(path, MemberManifest("0" * 64, 6, "a" * 64, 1, "2026-01-02T03:04:05+00:00"))
+    write_manifest(path, Asset(settings.member_uri("sample"), "etag", 6, datetime.now(UTC), "a" * 64, 1))
     assert states_of(project)[0] == "done"
     shutil.rmtree(project.folder / "data")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -25,14 +26,16 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from extract import s3
-from extract.download import download, forget, landed
+from extract.download import Parameters, download, forget, landed
 from extract.s3 import RemoteObject, client_config, look_at, s3_errors
+from extract.unpack import unpack
 from pipeline import files
 from pipeline.errors import PipelineError, SettingsError, SourceError
-from pipeline.landed import ArchiveManifest, read_manifest
+from pipeline.landed import Asset, read_manifest
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, Spoil, is_head, proxy_to, refusal, refusing
 from tests.ports import free_port
+from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of, tar_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,10 +52,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "archives" / "taobao_train.tar.gz"
 
 
-def fetch(stored: Stored, path: Path, endpoint_url: str | None = None, **options: Any) -> ArchiveManifest:
+def fetch(stored: Stored, path: Path, endpoint_url: str | None = None, **options: Any) -> Asset:
     client = stored.client(endpoint_url)
     found = look_at(client, stored.bucket, stored.key)
-    return download(client, found, path, **{"part_bytes": PART, "connections": 4, **options})
+    return download(client, found, path, Parameters(**{"part_bytes": PART, "connections": 4, **options}))
 
 
 def look(stored: Stored) -> RemoteObject:
@@ -61,9 +64,9 @@ def look(stored: Stored) -> RemoteObject:
 
 def assert_landed(path: Path, content: bytes = CONTENT) -> None:
     assert path.read_bytes() == content
-    manifest = read_manifest(path, ArchiveManifest)
+    manifest = read_manifest(path)
     assert manifest is not None
-    assert manifest.sha256 == hashlib.sha256(content).hexdigest()
+    assert (manifest.size_bytes, manifest.sha256) == (len(content), "")
     assert files_of(path) == [path.name, f"{path.name}.json"]
 
 
@@ -106,15 +109,23 @@ def test_an_object_of_any_size_lands_whole_and_private(stored: Stored, path: Pat
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def unpacked(path: Path) -> Asset:
+    """Unpack what has landed, and give what is then known of the archive."""
+    landed = read_manifest(path)
+    assert landed is not None
+    return unpack(path, landed, {name: path.parent.parent / name for name in (SKELETON, COMMON)})[0]
+
+
 def test_the_etag_of_an_upload_in_parts_is_checked_against_the_content(stored: Stored, path: Path) -> None:
-    content = CONTENT * 5
+    content = archive_of(Entry(SKELETON, CONTENT * 5), Entry(COMMON))
     config = TransferConfig(multipart_threshold=1, multipart_chunksize=6 << 20)
     stored.client().upload_fileobj(io.BytesIO(content), stored.bucket, stored.key, Config=config)
     found = look(stored)
     assert found.etag.endswith("-3")
-    assert found.md5_part_bytes == 6 << 20
-    fetch(stored, path)
+    assert fetch(stored, path).md5_part_bytes == 6 << 20
     assert_landed(path, content)
+    assert unpacked(path).sha256 == hashlib.sha256(content).hexdigest()
+    assert read_manifest(path) == unpacked(path)
 
 
 def test_an_object_that_has_landed_is_known_until_it_or_the_file_changes(stored: Stored, path: Path) -> None:
@@ -348,7 +359,7 @@ journal = path.with_name(f"{path.name}.part.json")
 def land():
     client = boto3.client("s3", config=s3.client_config(2))
     found = s3.look_at(client, bucket, key)
-    download.download(client, found, path, part_bytes=262144, connections=2)
+    download.download(client, found, path, download.Parameters(262144, 2))
 
 PRELUDE
 sys.exit(run_command(land, verbose=False))
@@ -405,7 +416,7 @@ def test_a_kill_between_the_rename_and_the_manifest_costs_no_download(stored: St
         patch.setattr("extract.download.write_manifest", killed)
         with pytest.raises(KeyboardInterrupt):
             fetch(stored, path)
-    assert read_manifest(path, ArchiveManifest) is None
+    assert read_manifest(path) is None
     with proxy_to(stored.server.endpoint_url) as proxy:
         fetch(stored, path, proxy.endpoint_url)
         assert proxy.answered < 10_000
@@ -481,19 +492,25 @@ def test_an_object_that_was_replaced_between_two_runs_is_begun_again(
     assert_landed(path, OTHER)
 
 
-def test_bytes_that_changed_on_the_way_are_thrown_away(stored: Stored, path: Path) -> None:
-    stored.put(CONTENT)
-    middle = CONTENT[1_000_000:1_000_016]
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["a plain tar", "gzip"])
+def test_bytes_that_changed_on_the_way_are_thrown_away(
+    stored: Stored, path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    content = pack(tar_of([Entry(SKELETON, CONTENT), Entry(COMMON)]))
+    stored.put(content)
+    middle = content[1_000_000:1_000_016]
 
     def spoil(_connection: int, _before: int, data: bytes) -> bytes:
         return data.replace(middle, bytes(16))
 
     with proxy_to(stored.server.endpoint_url, spoil) as proxy:
-        with pytest.raises(SourceError, match="does not match the object's ETag"):
-            fetch(stored, path, proxy.endpoint_url)
+        fetch(stored, path, proxy.endpoint_url)
+        with pytest.raises(SourceError, match=r"does not match the object's ETag .*, so it was thrown away"):
+            unpacked(path)
         assert files_of(path) == []
+        assert [each for each in path.parent.parent.iterdir() if each.is_file()] == []
         fetch(stored, path, proxy.endpoint_url, check_etag=False)
-    assert path.read_bytes() != CONTENT
+    assert path.read_bytes() != content
 
 
 @pytest.mark.parametrize("damage", ["not json", "{}", '{"etag": 1}', None])
@@ -649,7 +666,7 @@ def test_an_etag_that_is_no_md5_is_only_kept(stored: Stored, path: Path) -> None
     stored.put(CONTENT)
     found = look(stored)
     unchecked = RemoteObject(found.bucket, found.key, found.etag, found.size_bytes, None)
-    assert download(stored.client(), unchecked, path, part_bytes=PART, connections=2).etag == found.etag
+    assert download(stored.client(), unchecked, path, Parameters(PART, 2)).etag == found.etag
     assert_landed(path)
 
 
@@ -701,7 +718,7 @@ def test_an_object_that_is_pinned_otherwise_is_known_when_it_is_replaced(
         found = look_at(client, stored.bucket, stored.key)
         time.sleep(1.1)
         stored.put(CONTENT[::-1])
-        download(client, found, path, part_bytes=PART, connections=4)
+        download(client, found, path, Parameters(PART, 4))
     assert "was replaced while it was downloaded" in capsys.readouterr().out
     assert_landed(path, CONTENT[::-1])
 

@@ -18,7 +18,7 @@ import yaml
 from embedded.s3_server import S3Server, open_client
 from extract import sample_steps
 from extract import upload as upload_module
-from extract.download import download
+from extract.download import Parameters, download
 from extract.s3 import look_at
 from extract.upload import SAMPLE_OF, find_object, full_settings, upload
 from pipeline.errors import SourceError, UsageError
@@ -109,13 +109,13 @@ def test_the_archive_that_was_drawn_from_is_kept_and_drawn_from_again(settings: 
         ExtraArgs={"Metadata": {"scale": "0.01", "seed": "5"}},
     )
     found = look_at(client, settings.source.bucket, settings.archive_key)
-    download(client, found, settings.archive_path, part_bytes=8 << 20, connections=2)
+    download(client, found, settings.archive_path, Parameters())
     draw(settings, b"sample", of=settings.archive_uri, etag=found.etag)
     upload(client, settings)
 
     full = full_settings(settings)
     again = look_at(client, full.source.bucket, full.archive_key)
-    download(client, again, full.archive_path, part_bytes=8 << 20, connections=2)
+    download(client, again, full.archive_path, Parameters())
     assert full.archive_path.read_bytes() == whole
     kept, sample = find_object(client, full), find_object(client, settings)
     assert kept is not None

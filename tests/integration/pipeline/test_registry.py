@@ -3,15 +3,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import DatabaseError, LoadError
+from pipeline.landed import Asset
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.registry import (
-    Asset,
     LoadTotals,
     Partition,
     begin_load,
@@ -51,7 +51,7 @@ def registry(settings: Settings) -> Iterator[MysqlConnection]:
 
 def test_an_asset_is_recorded_in_place_of_the_one_before(registry: MysqlConnection) -> None:
     uri = "s3://deepcvr-data/development/taobao_train.tar.gz"
-    first = Asset(uri, '"abc-2"', 10, "c" * 64, None, datetime(2026, 1, 2, 3, 4, 5, 6))  # noqa: DTZ001 - stored as UTC
+    first = Asset(uri, '"abc-2"', 10, datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), "c" * 64)
     second = replace(first, etag='"def"', size_bytes=2**40, num_rows=42_300_135)
     record_asset(registry, first)
     assert landed_asset(registry, uri) == first

@@ -23,12 +23,12 @@ from pipeline.errors import DatabaseError
 from pipeline.mysql import connect
 from pipeline.registry import begin_load, current_partitions, open_registry, staging_lock
 from pipeline.settings import MysqlSettings, load_settings
-from spark_jobs.features import land_features
+from spark_jobs.features import collect_features, land_features
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
 from tests.integration.dbt.project import DATABASE, create_project, expected_contents
 from tests.integration.dbt.staged_data import generate_load, stage
+from tests.manifests import partitions_of
 from tests.ports import free_port, greeting, port_of_a_stranger
 from tests.records import REAL_LINE
 from tests.servers import MARIADB_IN_SOAK, FragileServer
@@ -96,10 +96,10 @@ def land(settings: MysqlSettings, root: Path, folder: Path) -> None:
     run = replace(load_settings(root=root, environ={}), mysql=settings)
     with staging_lock(settings, STAGING), closing(open_registry(run)) as connection:
         empty_staging_tables(connection)
-        partitions = plan_partitions(path, "sample", "0" * 64, 64 << 10)
+        partitions = partitions_of(path, "sample", "0" * 64, 64 << 10)
         destination = Destination(settings, STAGING, begin_load(connection, partitions))
         land_partitions(destination, [(path, partition) for partition in partitions])
-        assert land_features(destination) == 9
+        assert land_features(destination, collect_features(destination)) == 9
         assert set(current_partitions(connection)[1].values()) == {"loaded"}
 
 

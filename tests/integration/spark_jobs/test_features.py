@@ -14,7 +14,7 @@ from pipeline.registry import has_loaded_features
 from pipeline.settings import MysqlSettings
 from spark_jobs import features as features_module
 from spark_jobs import landing as landing_module
-from spark_jobs.features import ids_and_names, land_features, pairs_of
+from spark_jobs.features import collect_features, ids_and_names, land_features, pairs_of
 from spark_jobs.landing import Destination
 from tests.integration.spark_jobs.test_landing import land, plan, rows, write
 
@@ -43,8 +43,8 @@ def test_the_features_of_all_partitions_land_once_each(
     ):
         destination = land_all(mysql, staging, tmp_path, *lines)
         assert not has_loaded_features(staging, destination.load_id)
-        assert land_features(destination) == 73
-        assert land_features(destination) == 73  # again, as after a kill
+        assert land_features(destination, collect_features(destination)) == 73
+        assert land_features(destination, collect_features(destination)) == 73  # again, as after a kill
 
     expected = [(each, "205") for each in range(70)] + [(100 + each, "301") for each in range(3)]
     assert rows(staging, "select feature_id, feature_name from feature order by 1") == expected
@@ -63,10 +63,10 @@ def test_a_connection_that_loses_the_features_is_noticed(
 
     destination = land_all(mysql, staging, tmp_path, *(record(number, ("205", number)) for number in range(30)))
     with (
-        mock.patch.object(features_module, "StreamConnection", Losing),
+        mock.patch.object(landing_module, "StreamConnection", Losing),
         pytest.raises(LoadError, match=r"^of 30 features 30 went into the table feature, and 0 are there$"),
     ):
-        land_features(destination)
+        land_features(destination, collect_features(destination))
     assert not has_loaded_features(staging, destination.load_id)
 
 
@@ -85,7 +85,8 @@ def test_an_id_under_two_names_is_kept_under_both(
     mysql: MysqlSettings, staging: MysqlConnection, tmp_path: Path
 ) -> None:
     lines = [record(number, ("205" if number < 20 else "206", 7)) for number in range(30)]
-    land_features(land_all(mysql, staging, tmp_path, *lines))
+    destination = land_all(mysql, staging, tmp_path, *lines)
+    land_features(destination, collect_features(destination))
     assert rows(staging, "select feature_id, feature_name from feature order by 2") == [(7, "205"), (7, "206")]
 
 
@@ -94,5 +95,6 @@ def test_the_features_of_rejected_records_do_not_land(
 ) -> None:
     good = [record(number, ("205", number)) for number in range(30)]
     bad = [record(99, ("205", 1000)).replace(b",1,", b",2,"), b"no record"]
-    land_features(land_all(mysql, staging, tmp_path, *good, *bad))
+    destination = land_all(mysql, staging, tmp_path, *good, *bad)
+    land_features(destination, collect_features(destination))
     assert rows(staging, "select feature_id from feature order by 1") == [(number,) for number in range(30)]

@@ -19,9 +19,9 @@ from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.registry import Partition, begin_load, current_partitions, supersede_load
 from pipeline.settings import MysqlSettings, RecordKind
-from spark_jobs.features import land_features
+from spark_jobs.features import collect_features, land_features
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.partitions import plan_partitions
+from tests.manifests import partitions_of
 from tests.records import REAL_LINE
 
 SHA256 = "0" * 64
@@ -32,7 +32,7 @@ SKELETON = "sample_skeleton_train.csv"
 
 
 def plan(staging: MysqlConnection, path: Path, *, partition_size: int = 1 << 20) -> tuple[int, list[Partition]]:
-    partitions = plan_partitions(path, "sample", SHA256, partition_size)
+    partitions = partitions_of(path, "sample", SHA256, partition_size)
     return begin_load(staging, partitions), partitions
 
 
@@ -71,7 +71,8 @@ def test_the_publishers_own_line_lands_value_by_value(
         (1, 9351665, "1.0"),
         (1, 9355039, "0.69315"),
     ]
-    assert land_features(Destination(mysql, "deepcvr_landing_staging", 1)) == 9
+    destination = Destination(mysql, "deepcvr_landing_staging", 1)
+    assert land_features(destination, collect_features(destination)) == 9
     assert rows(staging, "select feature_name, feature_id from feature order by feature_id") == [
         ("205", 4186222),
         ("206", 8316799),
@@ -152,14 +153,13 @@ def test_landing_a_partition_twice_lands_it_once(
     assert rows(staging, "select count(*) from rejected_record") == [(1,)]
 
 
-def test_a_sample_id_that_occurs_twice_stops_the_load_and_is_named(
+def test_a_partition_with_a_key_that_is_there_stays_out_whole(
     mysql: MysqlSettings, staging: MysqlConnection, tmp_path: Path
 ) -> None:
     path = write(tmp_path, REAL_LINE, REAL_LINE)
     load_id, partitions = plan(staging, path)
 
-    with pytest.raises(LoadError, match=r"two records of the source have the same key.*'1-"):
-        land(mysql, path, "sample", load_id, partitions)
+    land(mysql, path, "sample", load_id, partitions)
 
     assert rows(staging, "select count(*) from sample_feature") == [(0,)]
     assert set(current_partitions(staging)[1].values()) == {"planned"}

@@ -17,12 +17,12 @@ import pytest
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import begin_load, open_registry, supersede_load
 from pipeline.settings import RECORD_KINDS, MysqlSettings, RecordKind, load_settings
-from spark_jobs.features import land_features
+from spark_jobs.features import collect_features, land_features
 from spark_jobs.grammar import Record, parse_record
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables, target_of
 from tests.fuzz_records import good_record, mutated, new_seed, plainly
+from tests.manifests import partitions_of
 from tests.records import REAL_LINE
 
 DATABASE = "deepcvr_mutated"
@@ -40,10 +40,10 @@ def staging(mysql: MysqlSettings, root: Path) -> Iterator[MysqlConnection]:
 
 
 def land(mysql: MysqlSettings, staging: MysqlConnection, path: Path, kind: RecordKind, partition_size: int) -> None:
-    partitions = plan_partitions(path, kind, "0" * 64, partition_size)
+    partitions = partitions_of(path, kind, "0" * 64, partition_size)
     destination = Destination(mysql, f"{DATABASE}_staging", begin_load(staging, partitions))
     land_partitions(destination, [(path, partition) for partition in partitions])
-    land_features(destination)
+    land_features(destination, collect_features(destination))
 
 
 def rows(connection: MysqlConnection, query: str) -> list[tuple[Any, ...]]:

@@ -20,8 +20,8 @@ from pipeline.settings import MysqlSettings, Settings, load_settings
 from pipeline.waiting import waits_reported
 from spark_jobs import landing
 from spark_jobs.landing import Destination, land_partitions
-from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
+from tests.manifests import partitions_of
 from tests.records import REAL_LINE
 from tests.servers import FragileServer
 
@@ -80,7 +80,7 @@ def plan(server: FragileServer, path: Path, root: Path) -> Job:
     with closing(open_registry(settings_for(server.settings, root))) as connection:
         supersede_load(connection)
         empty_staging_tables(connection)
-        (partition,) = plan_partitions(path, "sample", "0" * 64, 1 << 30)
+        (partition,) = partitions_of(path, "sample", "0" * 64, 1 << 30)
         return Job(server, path, begin_load(connection, [partition]), partition)
 
 
@@ -190,7 +190,7 @@ def test_packets_fit_a_server_that_takes_small_ones(job: Job, root: Path, tmp_pa
         with closing(open_registry(settings_for(job.server.settings, root))) as connection:
             supersede_load(connection)
             empty_staging_tables(connection)
-            partitions = plan_partitions(path, "sample", "0" * 64, 1 << 30)
+            partitions = partitions_of(path, "sample", "0" * 64, 1 << 30)
             many = [replace(partitions[0], partition_number=number) for number in range(1, 1000)]
             load_id = begin_load(connection, many)
             assert len(current_partitions(connection)[1]) == len(many)

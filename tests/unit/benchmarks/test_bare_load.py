@@ -4,7 +4,10 @@ from pathlib import Path
 
 from benchmarks.bare_load import Part, prepare
 from benchmarks.exploding import tasks_of
-from benchmarks.run import in_order_of_landing
+from pipeline.landed import write_manifest
+from pipeline.settings import RECORD_KINDS
+from spark_jobs.explode_features import interleaved
+from tests.manifests import asset_of
 
 SAMPLES = b"1,0,0,bacff91692951881,2,210\x029052218\x031.0\x01205\x024186222\x030.69315\n7,1,0,bacff91692951881,0,\n"
 GROUPS = b"bacff91692951881,1,121\x023438658\x031.0\n"
@@ -25,8 +28,11 @@ def rows(parts: tuple[Part, ...]) -> dict[str, tuple[str, bytes, int]]:
 def test_rows_are_prepared_for_staging_and_for_the_keyed_tables(tmp_path: Path) -> None:
     (tmp_path / "samples.csv").write_bytes(SAMPLES)
     (tmp_path / "groups.csv").write_bytes(GROUPS)
-    tasks = [*tasks_of(tmp_path / "samples.csv", "sample"), *tasks_of(tmp_path / "groups.csv", "common_feature")]
-    prepared = prepare(in_order_of_landing(tasks), tmp_path)
+    paths = {"sample": tmp_path / "samples.csv", "common_feature": tmp_path / "groups.csv"}
+    for path in paths.values():
+        write_manifest(path, asset_of(path))
+    tasks = [task for kind in RECORD_KINDS for task in tasks_of(paths[kind], kind)]
+    prepared = prepare(interleaved([partition for _, _, partition in tasks], paths.values()), tmp_path)
     assert rows(prepared.staging) == {
         "feature": FEATURES,
         "sample": (

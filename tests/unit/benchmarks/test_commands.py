@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import commands
-from benchmarks.commands import memory_of, process_tree
+from benchmarks.commands import memory_of
 from pipeline.errors import PipelineError
+from tests.processes import descendants
 
 SIZE = 64 << 20
 HOLD = f"held = b'x' * {SIZE}; print('holding', flush=True); input()"
@@ -31,7 +32,7 @@ def parent_of_a_large_child() -> Iterator[int]:
 
 def test_memory_counts_the_processes_below_a_command() -> None:
     with parent_of_a_large_child() as pid:
-        tree = process_tree(pid)
+        tree = [pid, *descendants(pid)]
         assert len(tree) == 2
         assert memory_of(pid) < SIZE < sum(map(memory_of, tree)) < 3 * SIZE
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.document import DOCUMENT, RESULTS, draw, put_into, read_runs, written
-from benchmarks.results import Figure, Measurement, Run, write
+from benchmarks.document import DOCUMENT, draw, put_into, written
+from benchmarks.results import RESULTS, Figure, Measurement, Run, read_runs, write
 from pipeline.errors import SettingsError
 
 RUN = Run(

@@ -8,9 +8,10 @@ import io
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.landed import ArchiveManifest
+from pipeline.landed import Asset
 
 SKELETON = "sample_skeleton_train.csv"
 COMMON = "common_features_train.csv"
@@ -42,14 +43,14 @@ def archive_of(*entries: Entry) -> bytes:
     return gzip.compress(tar_of(entries), mtime=0)
 
 
-def land(path: Path, content: bytes) -> ArchiveManifest:
+def land(path: Path, content: bytes) -> Asset:
     """Put an archive where the download would, without its manifest, which is returned."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return ArchiveManifest(
+    return Asset(
         uri="s3://bucket/development/taobao_train.tar.gz",
         etag="0",
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        landed_at="2020-01-01T00:00:00+00:00",
+        landed_at=datetime(2020, 1, 1, tzinfo=UTC),
     )

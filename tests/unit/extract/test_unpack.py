@@ -17,6 +17,8 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -28,11 +30,13 @@ from hypothesis import strategies as st
 from extract import unpack
 from extract.unpack import unpack_stream
 from pipeline import files
-from pipeline.errors import ArchiveError, PipelineError
-from pipeline.landed import MemberManifest, manifest_path, read_manifest, write_manifest
+from pipeline.errors import ArchiveError, PipelineError, SourceError
+from pipeline.landed import Asset, manifest_path, read_manifest, write_manifest
+from pipeline.lines import SMALLEST_GRAIN
 from tests.unit.extract.archives import COMMON, SKELETON, Entry, archive_of, land, tar_of
 
 LINES = b"1,0,0,bacff91692951881,1,301\x029351665\x031.0\n"
+STREAMED = Asset("s3://bucket/key", "etag", 0, datetime.now(UTC))
 GOOD = (Entry(SKELETON, LINES * 2_000), Entry(COMMON, b"bacff91692951881,0,\n"))
 
 
@@ -41,9 +45,9 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / "unpacked" / name for name in (SKELETON, COMMON)}
 
 
-def unpacked(tmp_path: Path, paths: dict[str, Path], content: bytes) -> dict[str, MemberManifest]:
+def unpacked(tmp_path: Path, paths: dict[str, Path], content: bytes) -> dict[str, Asset]:
     archive = tmp_path / "archives" / "taobao_train.tar.gz"
-    return unpack.unpack(archive, land(archive, content), paths)
+    return unpack.unpack(archive, land(archive, content), paths)[1]
 
 
 def files_left(folder: Path) -> list[str]:
@@ -64,11 +68,11 @@ def test_the_files_and_their_manifests_hold_what_was_packed(tmp_path: Path, path
     manifests = unpacked(tmp_path, paths, content)
     for entry in GOOD:
         assert paths[entry.name].read_bytes() == entry.content
-        manifest = read_manifest(paths[entry.name], MemberManifest)
+        manifest = read_manifest(paths[entry.name])
         assert manifest == manifests[entry.name]
         assert manifest.sha256 == hashlib.sha256(entry.content).hexdigest()
-        assert manifest.archive_sha256 == hashlib.sha256(content).hexdigest()
-        assert manifest.num_lines == entry.content.count(b"\n")
+        assert manifest.uri == f"s3://bucket/development/taobao_train.tar.gz#{entry.name}"
+        assert manifest.num_rows == entry.content.count(b"\n")
         assert stat.S_IMODE(paths[entry.name].stat().st_mode) == 0o600
     assert stat.S_IMODE(paths[SKELETON].parent.stat().st_mode) == 0o700
     assert files_left(tmp_path) == sorted([SKELETON, COMMON, f"{SKELETON}.json", f"{COMMON}.json"])
@@ -79,8 +83,18 @@ def test_a_last_line_without_a_newline_counts(
     tmp_path: Path, paths: dict[str, Path], content: bytes, num_lines: int
 ) -> None:
     manifests = unpacked(tmp_path, paths, archive_of(Entry(SKELETON, content), GOOD[1]))
-    assert manifests[SKELETON].num_lines == num_lines
+    assert manifests[SKELETON].num_rows == num_lines
     assert paths[SKELETON].read_bytes() == content
+
+
+def test_the_marks_of_a_file_are_where_its_lines_begin(tmp_path: Path, paths: dict[str, Path]) -> None:
+    manifest = unpacked(tmp_path, paths, archive_of(*GOOD))[SKELETON]
+    assert manifest.marks[0] == (0, 1)
+    assert len(manifest.marks) > 10
+    for first_byte, first_line in manifest.marks:
+        assert GOOD[0].content[:first_byte].count(b"\n") == first_line - 1
+        assert not first_byte or GOOD[0].content[first_byte - 1 : first_byte] == b"\n"
+    assert all(b[0] - a[0] < SMALLEST_GRAIN + len(LINES) for a, b in pairwise(manifest.marks))
 
 
 @pytest.mark.parametrize("prefix", ["./", "taobao/", "./a/b/"])
@@ -417,7 +431,12 @@ def test_a_disk_that_breaks_under_the_archive_while_a_csv_file_is_written_is_tol
         path.parent.mkdir(exist_ok=True)
     with pytest.raises(PipelineError, match=r"^/archives/a[.]tar[.]gz: Input/output error: check that disk, and run"):
         unpack_stream(
-            _BreakingDisk(content), "/archives/a.tar.gz", paths, largest_content=1 << 30, advance=lambda _: None
+            _BreakingDisk(content),
+            "/archives/a.tar.gz",
+            STREAMED,
+            paths,
+            largest_content=1 << 30,
+            advance=lambda _: None,
         )
 
 
@@ -479,6 +498,29 @@ def test_an_archive_that_changed_on_disk_is_refused_and_counts_as_landed_no_long
     assert not manifest_path(archive).exists()
 
 
+def test_an_archive_without_a_checksum_is_compared_with_its_etag_and_gets_one(
+    tmp_path: Path, paths: dict[str, Path]
+) -> None:
+    archive, content = tmp_path / "archives" / "taobao_train.tar.gz", archive_of(*GOOD)
+    etag = hashlib.md5(content).hexdigest()
+    landed = replace(land(archive, content), sha256="", etag=etag, md5_part_bytes=len(content))
+    known, members = unpack.unpack(archive, landed, paths)
+    assert read_manifest(archive) == known == replace(landed, sha256=hashlib.sha256(content).hexdigest())
+    assert unpack.unpacked(paths, known) == members
+    assert unpack.unpacked(paths, landed) == unpack.unpacked(paths, replace(known, etag="other")) == {}
+
+    for wrong in (replace(landed, etag="0" * 32), replace(landed, etag=f"{'0' * 32}-2", md5_part_bytes=1000)):
+        land(archive, content)
+        write_manifest(archive, wrong)
+        with pytest.raises(
+            SourceError,
+            match=r"s3://.*: what came does not match the object's ETag 0+(-2)?, so it was thrown away: run",
+        ):
+            unpack.unpack(archive, wrong, paths)
+        assert not list(archive.parent.iterdir())
+        assert files_left(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -512,7 +554,9 @@ def noisy_archive() -> bytes:
 def streamed(content: bytes, folder: Path) -> dict[str, bytes]:
     """Unpack from a stream that cannot seek, and read back what was written."""
     paths = {name: folder / name for name in (SKELETON, COMMON)}
-    manifests, _ = unpack_stream(io.BytesIO(content), "it", paths, largest_content=1 << 30, advance=lambda _: None)
+    manifests, _ = unpack_stream(
+        io.BytesIO(content), "it", STREAMED, paths, largest_content=1 << 30, advance=lambda _: None
+    )
     read = {name: path.read_bytes() for name, path in paths.items()}
     assert {name: manifest.sha256 for name, manifest in manifests.items()} == {
         name: hashlib.sha256(data).hexdigest() for name, data in read.items()
@@ -648,7 +692,7 @@ def test_progress_counts_every_byte_of_the_archive(tmp_path: Path) -> None:
     content = noisy_archive() + bytes(900_000)
     seen: list[int] = []
     paths = {name: tmp_path / name for name in (SKELETON, COMMON)}
-    unpack_stream(io.BytesIO(content), "it", paths, largest_content=1 << 30, advance=seen.append)
+    unpack_stream(io.BytesIO(content), "it", STREAMED, paths, largest_content=1 << 30, advance=seen.append)
     assert sum(seen) == len(content)
     assert len(seen) > 1
 
@@ -660,8 +704,8 @@ def test_a_file_counts_as_unpacked_only_with_its_own_manifest_and_size(
     tmp_path: Path, paths: dict[str, Path], spoil: Callable[[Path], object]
 ) -> None:
     unpacked(tmp_path, paths, archive_of(*GOOD))
-    assert read_manifest(paths[COMMON], MemberManifest) is not None
+    assert read_manifest(paths[COMMON]) is not None
     spoil(paths[COMMON])
-    assert read_manifest(paths[COMMON], MemberManifest) is None
+    assert read_manifest(paths[COMMON]) is None
     spoil(manifest_path(paths[SKELETON]))
-    assert read_manifest(paths[SKELETON], MemberManifest) is None
+    assert read_manifest(paths[SKELETON]) is None

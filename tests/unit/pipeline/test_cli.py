@@ -69,7 +69,7 @@ def test_a_command_that_ends_well_ends_with_zero() -> None:
     "module",
     [
         *("embedded.__main__", "embedded.setup", "export.__main__", "extract.__main__", "extract.sample"),
-        *("pipeline.docs", "pipeline.erd", "pipeline.run_dbt", "report.__main__"),
+        *("pipeline.docs", "pipeline.run_dbt", "report.__main__"),
     ],
 )
 def test_ctrl_c_is_answered_before_the_packages_are_imported_which_takes_long(root: Path, module: str) -> None:

@@ -19,10 +19,9 @@ COMMANDS = sorted(
     if path.parts[-2] != "benchmarks" or path.stem == "__main__"
     if path.stem != "run_dbt"  # whose help is dbt's
 )
-OTHERS = [["benchmarks.sampling"], ["benchmarks.concurrency"], ["benchmarks.document"], ["spark_jobs.draw_sample"]]
-OTHERS += [["spark_jobs.explode_features"]]
+OTHERS = [["benchmarks.document"], ["spark_jobs.draw_sample"], ["spark_jobs.explode_features"]]
 OTHERS += [["embedded", name] for name in ("up", "down", "sql", "status", "generate", "fill")]
-WITHOUT_ENVIRONMENT = {"pipeline.erd", "benchmarks"}
+WITHOUT_ENVIRONMENT = {"benchmarks"}
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import landed as landed_module
-from pipeline.landed import MemberManifest, manifest_path, now, read_manifest, write_manifest
+from pipeline.landed import manifest_path, read_manifest, write_manifest
+from tests.manifests import asset_of
 
 CONTENT = b"what was unpacked\n" * 10
 # Longer than a tick of the clock that files get their times from.
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "some.csv"
     path.write_bytes(CONTENT)
     time.sleep(SECONDS_APART)
-    write_manifest(path, MemberManifest("0" * 64, len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), 10, now()))
+    write_manifest(path, asset_of(path))
     time.sleep(SECONDS_APART)
     return path
 
@@ -43,7 +43,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_an_untouched_file_is_believed_unread(path: Path, reads: list[Path]) -> None:
-    assert read_manifest(path, MemberManifest) is not None
+    assert read_manifest(path) is not None
     assert reads == []
 
 
@@ -52,8 +52,8 @@ def test_other_content_of_the_same_size_has_not_landed_whatever_its_times_say(pa
     path.write_bytes(CONTENT.replace(b"was", b"now"))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    assert read_manifest(path, MemberManifest) is None
-    assert read_manifest(path, MemberManifest) is None
+    assert read_manifest(path) is None
+    assert read_manifest(path) is None
 
 
 def test_a_file_put_in_place_of_the_landed_one_has_not_landed(path: Path) -> None:
@@ -61,23 +61,23 @@ def test_a_file_put_in_place_of_the_landed_one_has_not_landed(path: Path) -> Non
     other.write_bytes(CONTENT.replace(b"was", b"now"))
     other.replace(path)
 
-    assert read_manifest(path, MemberManifest) is None
+    assert read_manifest(path) is None
 
 
 def test_a_touched_file_of_the_right_content_is_read_once(path: Path, reads: list[Path]) -> None:
     path.chmod(0o640)
     time.sleep(SECONDS_APART)
 
-    assert read_manifest(path, MemberManifest) is not None
+    assert read_manifest(path) is not None
     assert reads == [path]
-    assert read_manifest(path, MemberManifest) is not None
+    assert read_manifest(path) is not None
     assert reads == [path]
 
 
 def test_a_quick_look_reads_nothing(path: Path, reads: list[Path]) -> None:
     path.write_bytes(CONTENT.replace(b"was", b"now"))
 
-    assert read_manifest(path, MemberManifest, verify=False) is not None
+    assert read_manifest(path, verify=False) is not None
     assert reads == []
 
 
@@ -87,5 +87,5 @@ def test_a_manifest_that_cannot_be_touched_stops_nothing(path: Path, monkeypatch
 
     path.chmod(0o640)
     monkeypatch.setattr(os, "utime", refuse)
-    assert read_manifest(path, MemberManifest) is not None
+    assert read_manifest(path) is not None
     assert manifest_path(path).exists()

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from pipeline.page import FIRST, count, figure, log_axis, page, paragraph, percent, table
+from pipeline.page import FIRST, count, figure, log_axis, percent, render
 
 HOSTILE = "<script>alert('&\"')</script>"
 ESCAPED = "&lt;script&gt;alert(&#39;&amp;&#34;&#39;)&lt;/script&gt;"
@@ -21,39 +23,56 @@ def draw_bar(name: str) -> Callable[[Axes], None]:
     return draw
 
 
-def test_what_is_no_markup_is_escaped_wherever_it_stands() -> None:
-    parts = [
-        paragraph(HOSTILE, HOSTILE),
-        table([HOSTILE], [[HOSTILE]]),
-        figure(HOSTILE, draw_bar(HOSTILE)),
-    ]
-    written = page(HOSTILE, parts, headline=HOSTILE)
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[..., str]:
+    """A page with a paragraph, a table of one cell, and a plot."""
+    template = tmp_path / "template.html"
+    template.write_text(
+        """{% extends "page.html" %}
+        {% from "parts.html" import table, plots %}
+        {% block title %}{{ text }}{% endblock %}
+        {% block content %}<p class={{ text }}>{{ text }}</p>{{ table([text], [[text]]) }}{{ plots([plot]) }}
+        {% endblock %}"""
+    )
+
+    def write(text: str, *, plot: str | None = None) -> str:
+        return render(template, text=text, plot=figure(text, draw_bar(plot or text), label=text))
+
+    return write
+
+
+def test_what_is_no_markup_is_escaped_wherever_it_stands(page: Callable[..., str]) -> None:
+    written = page(HOSTILE)
 
     assert "<script" not in written
     assert written.count(ESCAPED) == 8
     assert "&lt;script&gt;alert('&amp;\"')&lt;/script&gt;" in written  # in the plot, as matplotlib escapes it
 
 
-def test_what_would_not_be_shown_is_made_visible_wherever_it_stands() -> None:
-    hidden = "a\u202eb\x1bc\u2028d\ud800"
-    parts = [paragraph(hidden, hidden), table([hidden], [[hidden]]), figure(hidden, draw_bar("a\u202eb"), label=hidden)]
-    written = page(hidden, parts, headline=hidden)
+def test_what_would_not_be_shown_is_made_visible_wherever_it_stands(page: Callable[..., str]) -> None:
+    written = page("a\u202eb\x1bc\u2028d\ud800", plot="a\u202eb")
 
     assert written.count(r"a\u202eb\u001bc\u2028d\ud800") == 8
     assert not set("\u202e\x1b\u2028\ud800") & set(written)
 
 
-def test_markup_stays_what_it_is() -> None:
-    assert "<td><b>1</b>" in table(["n"], [[Markup("<b>1</b>")]], num_text_columns=0)
+def test_markup_stays_what_it_is(page: Callable[..., str]) -> None:
+    assert "<td class=text><b>1</b>" in page(Markup("<b>1</b>"))
 
 
-def test_a_page_needs_nothing_from_elsewhere() -> None:
-    written = page("A page", [figure("A plot", draw_bar("name"))])
+def test_a_page_needs_nothing_from_elsewhere(page: Callable[..., str]) -> None:
+    written = page("A page")
 
     assert "prefers-color-scheme: dark" in written
     assert "content=\"default-src 'none'" in written
     for outside in ("src=", "<script", "<link", "@import", "url(http"):
         assert outside not in written
+
+
+def test_what_a_template_names_and_is_not_given_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "template.html").write_text("{{ nothing }}")
+    with pytest.raises(UndefinedError, match="'nothing' is undefined"):
+        render(tmp_path / "template.html")
 
 
 def test_a_plot_takes_the_colours_of_the_page() -> None:

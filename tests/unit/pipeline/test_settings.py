@@ -93,7 +93,7 @@ def test_a_servers_password_is_in_no_representation(root: Path) -> None:
         ({"MYSQL_HOST": "db\n", "MYSQL_USER": "me"}, "MYSQL_HOST ends in a line break: set it without"),
         ({"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_PASSWORD": "x\n"}, "MYSQL_PASSWORD ends in a line break: set"),
         ({"FORCE": "maybe"}, "FORCE is 'maybe', expected 1, 0, true, false, yes or no"),
-        ({"SOURCE": "S3"}, "SOURCE is 'S3', expected generated, s3 or s3://bucket/prefix"),
+        ({"SOURCE": "S3"}, "SOURCE is 'S3', expected generated, s3, s3://bucket/prefix, or a folder or an archive"),
         ({"SOURCE": "s3://ab"}, "SOURCE is 's3://ab', which is no address such as s3://bucket/prefix"),
         ({"SOURCE": "s3://bucket/../x"}, "which is no address such as"),
         ({"SOURCE": "s3://bucket/x?y"}, "which is no address such as"),

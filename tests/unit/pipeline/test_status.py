@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from pipeline.landed import ArchiveManifest, MemberManifest, manifest_path, part_path, write_manifest
+from pipeline.landed import Asset, manifest_path, part_path, write_manifest
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
 from pipeline.status import DataSetStatus, as_json, lines_of, next_command, read_status
 
-WHEN = "2026-01-02T03:04:05+00:00"
+WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def land_archive(settings: Settings) -> None:
     path = settings.archive_path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"archive")
-    write_manifest(path, ArchiveManifest(settings.archive_uri, "etag", 7, "a" * 64, WHEN))
+    write_manifest(path, Asset(settings.archive_uri, "etag", 7, WHEN, "a" * 64))
 
 
 def test_where_nothing_was_done_everything_is_to_be_done_and_one_command_does_it(settings: Settings) -> None:
@@ -62,12 +63,12 @@ def test_what_was_unpacked_is_compared_with_the_archive(settings: Settings) -> N
     assert status_of(settings).unpacked.state == "no"
 
     settings.unpacked_folder.mkdir(parents=True)
-    for kind, state, archive in ((RECORD_KINDS[0], "partly", "a"), (RECORD_KINDS[1], "outdated", "b")):
+    for kind, state, etag in ((RECORD_KINDS[0], "partly", "etag"), (RECORD_KINDS[1], "outdated", "other")):
         path = settings.member_path(kind)
         path.write_bytes(b"1,2\n")
-        write_manifest(path, MemberManifest(archive * 64, 4, "c" * 64, 1, WHEN))
+        write_manifest(path, Asset(settings.member_uri(kind), etag, 4, WHEN, "c" * 64, 1))
         assert status_of(settings).unpacked.state == state
-    write_manifest(path, MemberManifest("a" * 64, 4, "c" * 64, 1, WHEN))
+    write_manifest(path, Asset(settings.member_uri(kind), "etag", 4, WHEN, "c" * 64, 1))
     assert status_of(settings).unpacked.state == "done"
     assert status_of(settings).unpacked.facts["lines"] == 2
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.registry import Asset
+from pipeline.landed import Asset
 from pipeline.settings import Settings, load_settings
-from report.content import Findings, render
+from report import content
+from report.content import Findings
 from report.counts import Counts, Field, FileCounts, GroupSize, Impression, LoadedFile, Rejects, Side, Stratum
 from report.drawing import FieldSample, Ranks, SideSample
 
@@ -21,6 +22,11 @@ SKELETON = "sample_skeleton_train.csv"
 @pytest.fixture
 def settings(root: Path) -> Settings:
     return load_settings(root=root, environ={})
+
+
+def render(settings: Settings, findings: Findings, now: datetime) -> str:
+    """The page, wherever its lines are broken."""
+    return " ".join(content.render(settings, findings, now).split())
 
 
 def field_sample(*, num_rows: int = 10, values: tuple[float, ...] = (1.0,)) -> FieldSample:
@@ -48,7 +54,7 @@ def side_sample(*names: str, num_all: int) -> SideSample:
 def findings() -> Findings:
     loaded = LoadedFile(2, SKELETON, "a" * 64, True, 4, 4, 101, 100, 1300, 1, 0, NOW, NOW)
     counts = Counts(
-        archive=Asset("s3://bucket/train.tar.gz", "etag", 1_000_000, "c" * 64, None, NOW),
+        source=(Asset("s3://bucket/train.tar.gz", "etag", 1_000_000, NOW, "c" * 64),),
         history=[loaded, replace(loaded, load_id=1, is_current=False)],
         rejects=[Rejects(SKELETON, "wrong number of columns", 1, 17)],
         strata=[
@@ -105,7 +111,7 @@ def test_nothing_from_the_data_becomes_html(settings: Settings, findings: Findin
     counts = findings.counts
     hostile = replace(
         counts,
-        archive=replace(counts.archive, uri=HOSTILE, sha256=HOSTILE) if counts.archive else None,
+        source=tuple(replace(asset, uri=HOSTILE, sha256=HOSTILE) for asset in counts.source),
         history=[replace(file, source_file=HOSTILE, source_sha256=HOSTILE) for file in counts.history],
         rejects=[replace(reject, source_file=HOSTILE, reason=HOSTILE) for reject in counts.rejects],
         strata=[replace(stratum, response=HOSTILE) for stratum in counts.strata],
@@ -175,7 +181,7 @@ def test_a_figure_of_a_part_says_of_how_much(settings: Settings, findings: Findi
 
 
 def test_an_empty_data_set_has_a_page(settings: Settings) -> None:
-    counts = Counts(None, [], [], [], [], {"sample": {}, "common": {}}, [], None)
+    counts = Counts((), [], [], [], [], {"sample": {}, "common": {}}, [], None)
     empty = SideSample(0, 0, 0, {}, {})
     page = render(settings, Findings(counts, [], {"sample": empty, "common": empty}, is_generated=False), NOW)
 

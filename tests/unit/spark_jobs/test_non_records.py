@@ -17,8 +17,9 @@ from spark_jobs import partitions as partitions_module
 from spark_jobs.explode import explode
 from spark_jobs.grammar import COLUMNS, Reason, Record, is_header_line, parse_record
 from spark_jobs.landing import tell_non_records
-from spark_jobs.partitions import cut_ranges, holds_records, plan_partitions, read_blocks
+from spark_jobs.partitions import cut_ranges, holds_records, read_blocks
 from spark_jobs.sampling.passes import Range, count_groups
+from tests.manifests import partitions_of
 from tests.records import REAL_LINE, good_records
 
 HEADERS = {kind: ",".join(columns).encode() for kind, columns in COLUMNS.items()}
@@ -64,7 +65,7 @@ def test_lines_are_told_apart_alike_wherever_a_file_is_cut(
         patch.setattr(partitions_module, "BLOCK_SIZE", block_size)
         path = Path(folder) / "some.csv"
         path.write_bytes(text)
-        for part in plan_partitions(path, kind, "", size):
+        for part in partitions_of(path, kind, "", size):
             at, rejected = part.first_line, []
             for block in read_blocks(path, part):
                 exploded = explode(block, kind)

@@ -31,7 +31,7 @@ def test_a_member_holds_the_lines_that_were_not_dropped(tmp_path: Path, pieces: 
     expected = b"".join(line for lines in pieces for line, is_kept in lines if is_kept)
     seen: list[bytes] = []
 
-    write_archive(tmp_path / "archive", [Member("a.csv", made)], lambda _, block: seen.append(block))
+    write_archive(tmp_path / "archive", [Member("sample", "a.csv", made)], lambda _, block: seen.append(block))
 
     with tarfile.open(tmp_path / "archive") as archive:
         content = archive.extractfile("a.csv")

@@ -141,7 +141,7 @@ def members_of(stratum: Stratum) -> npt.NDArray[np.int64]:
 def draw_all(design: Design) -> Iterator[Findings]:
     """Draw by the project's plan with every seed, and count."""
     everything = np.arange(POPULATION)
-    source, groups = tally(everything, scenes=design.rule.scenes), group_counts(everything)
+    source, groups = tally(everything, scenes=design.strata.scene), group_counts(everything)
     plan = plan_clusters(design, groups) if design.clusters else plan_sample(design, source.cells)
     for seed in range(SEEDS):
         yield draw_one(design, plan, source, groups, seed)
@@ -164,7 +164,7 @@ def draw_one(design: Design, plan: Plan, source: SampleTally, groups: GroupCount
         source_groups=group_tally(groups.index),
         num_groups=len(groups.index),
         num_groups_with_samples=len(groups.index) if design.clusters else 0,
-        sample=tally(chosen, scenes=design.rule.scenes),
+        sample=tally(chosen, scenes=design.strata.scene),
         sample_groups=group_tally(np.unique(GROUPS[chosen])),
         num_sample_groups=len(np.unique(GROUPS[chosen])),
         drawn_groups=group_counts(chosen) if design.clusters else None,
@@ -175,7 +175,7 @@ def draw_one(design: Design, plan: Plan, source: SampleTally, groups: GroupCount
 def shown(findings: Findings) -> Iterator[tuple[str, float, Interval | None]]:
     """Give each interval of the report, with the truth that it is an interval of."""
     for rate in rate_rows(findings):
-        yield rate.name, rate.source, rate.interval
+        yield rate.name, rate.rate, rate.interval
     for stratum in strata_rows(findings):
         yield stratum.name, stratum.source_share, stratum.interval
     for field in (*field_rows(findings), *group_field_rows(findings)):
@@ -195,14 +195,14 @@ def test_what_the_report_prints_contains_the_truth_as_often_as_it_says(name: str
             p_values[what].append(fit.p_value)
 
     held = {each.name for each in findings.plan.strata}
-    held |= {rate.name for rate in rate_rows(findings)} if design.rule.labels else set()
+    held |= {rate.name for rate in rate_rows(findings)} if design.strata.labels else set()
     assert {what for what, number in exact.items() if number == SEEDS} == held
     for what, number in contains.items():
         # Wilson's interval of what every impression has reaches to 1 in each sample.
         assert number == SEEDS if what in held or what == "everywhere" else LEAST <= number <= MOST, what
     assert ("group_field" in contains) == design.clusters
     for what, found in p_values.items():
-        if what == "labels" and design.rule.labels:
+        if what == "labels" and design.strata.labels:
             assert set(found) == {1.0}
         elif design.clusters:
             # The covariance is that of random groups: the test may reject a little less often.

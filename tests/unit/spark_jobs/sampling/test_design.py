@@ -39,10 +39,10 @@ def cells(counts: dict[Any, int]) -> dict[Any, CellTally]:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("5%", {"ctr": Margin(0.05, relative=True)}),
-        (".002", {"ctr": Margin(0.002, relative=False)}),
-        ("ctr:5%, cvr:20%", {"ctr": Margin(0.05, relative=True), "cvr": Margin(0.2, relative=True)}),
-        ("ctcvr:0.0001", {"ctcvr": Margin(0.0001, relative=False)}),
+        ("5%", {"ctr": Margin(0.05, "relative")}),
+        (".002", {"ctr": Margin(0.002, "absolute")}),
+        ("ctr:5%, cvr:20%", {"ctr": Margin(0.05, "relative"), "cvr": Margin(0.2, "relative")}),
+        ("ctcvr:0.0001", {"ctcvr": Margin(0.0001, "absolute")}),
     ],
 )
 def test_margins_are_read_as_relative_or_absolute(typed: str, meant: dict[str, Margin]) -> None:
@@ -131,4 +131,4 @@ def test_as_many_groups_are_drawn_as_keep_the_margin() -> None:
 def test_strata_have_names_that_a_person_reads() -> None:
     assert stratum_name((3, 9_351_665)) == "click-through and conversion, scene 9351665"
     assert stratum_name((None, -1)) == "no scene"
-    assert StratumRule(labels=True, scenes=False).of((2, 5)) == (2, None)
+    assert StratumRule(labels=True, scene=False).of((2, 5)) == (2, None)

@@ -16,13 +16,13 @@ from spark_jobs.sampling.findings import (
     field_rows,
     fits,
     group_field_rows,
-    printed_table,
     rate_rows,
     strata_rows,
     weighted_lengths,
 )
 from spark_jobs.sampling.parameters import read_design
 from spark_jobs.sampling.passes import Cell, CellTally, FileTally, GroupCounts, SampleTally
+from spark_jobs.sampling.tables import printed_tables
 from spark_jobs.sampling.theory import Interval
 
 DEFAULTS = {
@@ -57,7 +57,7 @@ def findings(sample: Mapping[Cell, int], source: Mapping[Cell, int] = SOURCE, **
     plan = plan_sample(design, counted.cells)
     drawn = Counter[Any]()
     for cell, count in sample.items():
-        drawn[design.rule.of(cell)] += count
+        drawn[design.strata.of(cell)] += count
     # The drawn of each stratum are the sample's, and all else follows from them.
     assert set(drawn) <= {each.stratum for each in plan.strata}
     assert {each.stratum: each.drawn for each in plan.strata if each.drawn} == dict(drawn)
@@ -67,15 +67,15 @@ def findings(sample: Mapping[Cell, int], source: Mapping[Cell, int] = SOURCE, **
 def test_every_impression_counts_with_the_weight_of_its_stratum() -> None:
     found = findings({(0, 1): 570, (2, 1): 25, (0, 2): 240, (2, 2): 160}, minimum=400)
     (rate,), (field,) = rate_rows(found), field_rows(found)
-    rows = {row.stratum: row for row in strata_rows(found)}
+    rows = {row.name: row for row in strata_rows(found)}
     clicks = 9_000 * 25 / 595 + 400
 
-    assert rate.estimate == rows[2, None].estimate == pytest.approx(clicks / 10_000)
+    assert rate.estimate == rows["click-through"].estimate == pytest.approx(clicks / 10_000)
     assert field.sample_share == pytest.approx(0.95)
     assert weighted_lengths(found)[[5, 10]] == pytest.approx([9_000, 1_000])
-    assert (rows[None, 1].weight, rows[None, 2].weight, rows[2, None].weight) == (9_000 / 595, 2.5, None)
-    assert rows[2, None].sample_share == 185 / 995
-    assert any(line.startswith("  click-through ") and line.endswith("by stratum") for line in printed_table(found))
+    assert tuple(rows[name].weight for name in ("scene 1", "scene 2", "click-through")) == (9_000 / 595, 2.5, None)
+    assert rows["click-through"].sample_share == 185 / 995
+    assert any(line.startswith("  click-through ") and line.endswith("by stratum") for line in printed_tables(found))
 
 
 def test_a_stratum_that_is_not_drawn_may_hold_anything() -> None:
@@ -87,14 +87,14 @@ def test_a_stratum_that_is_not_drawn_may_hold_anything() -> None:
     assert rate.interval.low < 0.9 * 45 / 995
     assert rate.interval.high > 0.9 * 45 / 995 + 0.1
     assert (missing.weight, missing.estimate, missing.interval) == (None, 0, Interval(0, 0.1))
-    assert any("none drawn" in line for line in printed_table(found))
+    assert any("none drawn" in line for line in printed_tables(found))
 
 
 def test_a_stratum_of_which_one_is_drawn_is_not_taken_for_one_that_does_not_vary() -> None:
     for label in (0, 2):
         (rate,) = rate_rows(findings({(0, 1): 950, (2, 1): 44, (label, 2): 1}, allocation="neyman"))
         assert rate.design_effect > 30
-        assert rate.source in rate.interval
+        assert rate.rate in rate.interval
 
 
 @pytest.mark.parametrize("minimum", [0, 1, 50])
@@ -108,13 +108,13 @@ def test_what_labels_hold_is_exact_however_the_weights_round(minimum: int) -> No
     found = findings({cell: drawn[cell] for cell in source if drawn[cell]}, source, **design)
 
     for row in rate_rows(found):
-        assert row.source in row.interval
+        assert row.rate in row.interval
         assert row.interval.high - row.interval.low < 1e-4
     for stratum in strata_rows(found):
         assert stratum.source_share in stratum.interval
     if minimum:
-        assert all(row.interval == Interval(row.source, row.source) for row in rate_rows(found))
-        assert sum("exact" in line for line in printed_table(found)) == 7
+        assert all(row.interval == Interval(row.rate, row.rate) for row in rate_rows(found))
+        assert sum("exact" in line for line in printed_tables(found)) == 7
 
 
 def test_what_was_not_seen_is_not_taken_for_nothing() -> None:

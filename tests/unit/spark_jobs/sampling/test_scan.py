@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.settings import RecordKind
 from spark_jobs.grammar import Record, parse_record
-from spark_jobs.sampling.scan import NO_SCENE, SEVERAL_SCENES, Scan, scan
+from spark_jobs.records import Records, read_records
+from spark_jobs.sampling.scan import NO_SCENE, SEVERAL_SCENES, coverage, scenes
 from tests.records import REAL_LINE, records
 
 KINDS: list[RecordKind] = ["sample", "common_feature"]
@@ -21,7 +22,7 @@ def scene_of(record: Record) -> int:
     return NO_SCENE if not found else found[0] if len(found) == 1 else SEVERAL_SCENES
 
 
-def assert_agrees(lines: list[bytes], found: Scan, kind: RecordKind) -> None:
+def assert_agrees(lines: list[bytes], found: Records, kind: RecordKind) -> None:
     # A carriage return before the newline is no part of a record.
     parsed = [parse_record(line.removesuffix(b"\r"), kind) for line in lines]
     good = [(line, record) for line, record in zip(lines, parsed, strict=True) if isinstance(record, Record)]
@@ -36,11 +37,9 @@ def assert_agrees(lines: list[bytes], found: Scan, kind: RecordKind) -> None:
     assert found.index.tolist() == [int(record.columns[index], 16) for _, record in good]
     if kind == "sample":
         assert found.label.tolist() == [2 * int(record.columns[1]) + int(record.columns[2]) for _, record in good]
-        assert found.scene is not None
-        assert found.scene.tolist() == [scene_of(record) for _, record in good]
+        assert scenes(found).tolist() == [scene_of(record) for _, record in good]
     expected = Counter(name for _, record in good for name in {each.feature_name for each in record.structures})
-    coverage = found.coverage()
-    assert dict(zip(coverage.names, coverage.num_lines.tolist(), strict=True)) == expected
+    assert coverage(found) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +49,7 @@ def test_the_scan_finds_the_records_that_the_grammar_accepts(kind: RecordKind, d
     lines = data.draw(st.lists(records(kind), max_size=8))
     block = b"".join(line + b"\n" for line in lines)
 
-    assert_agrees(lines, scan(block, kind, scenes=True), kind)
+    assert_agrees(lines, read_records(block, kind), kind)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +70,10 @@ def test_the_scan_finds_the_records_that_the_grammar_accepts(kind: RecordKind, d
 )
 def test_lines_at_the_edges_of_the_grammar_are_seen_alone_and_among_others(line: bytes) -> None:
     for lines in ([line], [REAL_LINE, line, REAL_LINE], [line, REAL_LINE, line]):
-        assert_agrees(lines, scan(b"".join(each + b"\n" for each in lines), "sample", scenes=True), "sample")
+        assert_agrees(lines, read_records(b"".join(each + b"\n" for each in lines), "sample"), "sample")
 
 
 def test_a_block_without_lines_holds_nothing() -> None:
-    found = scan(b"", "sample", scenes=True)
+    found = read_records(b"", "sample")
 
-    assert found.num_lines == len(found.begin) == len(found.coverage().names) == 0
+    assert found.num_lines == len(found.begin) == len(scenes(found)) == len(coverage(found)) == 0

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embedded.source_data.facts import FIELD_NUMBER, FIELDS, LARGEST_FRACTION, SMALLEST_FRACTION, Field
+from source_data.facts import FIELD_NUMBER, FIELDS, LARGEST_FRACTION, SMALLEST_FRACTION, Field
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedded.source_data.draws import Integers, Words, events, fractions
-from embedded.source_data.facts import FIELDS, LARGEST_COMMON_ROW
+from source_data.draws import Integers, Words, events, fractions
+from source_data.facts import FIELDS, LARGEST_COMMON_ROW
 
 _RECORD = 3  # words of a feature structure; a header is two records
 # The sort key that shuffles a list, from the top: the row, a random number, the position.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.source_data.files import ArchiveSummary, write_archive, write_csvs
 from pipeline.errors import UsageError
+from source_data.files import ArchiveSummary, write_archive, write_csvs
 from tests.records import REAL_LINE
 
 SCALE = 0.001

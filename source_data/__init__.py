@@ -4,6 +4,7 @@ What the data looks like is in `facts`; the decision record "generated source da
 and what is not reproduced. The same arguments give the same bytes on every run with the same numpy and zlib.
 """
 
-from embedded.source_data.files import ArchiveSummary, MemberSummary, expected_bytes, write_archive, write_csvs
+from source_data.facts import DATA_SETS
+from source_data.files import ArchiveSummary, expected_bytes, generate_archive, write_archive, write_csvs
 
-__all__ = ["ArchiveSummary", "MemberSummary", "expected_bytes", "write_archive", "write_csvs"]
+__all__ = ["DATA_SETS", "ArchiveSummary", "expected_bytes", "generate_archive", "write_archive", "write_csvs"]

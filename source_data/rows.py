@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from embedded.source_data.draws import (
+from source_data.draws import (
     Flags,
     Floats,
     Integers,
@@ -34,7 +34,7 @@ from embedded.source_data.draws import (
     short_counts,
     uniform_of,
 )
-from embedded.source_data.facts import (
+from source_data.facts import (
     BRAND_COVERAGE,
     CROSSED_COVERAGE,
     DATA_SETS,
@@ -53,7 +53,7 @@ from embedded.source_data.facts import (
     USER_COVERAGE,
     DataSet,
 )
-from embedded.source_data.text import (
+from source_data.text import (
     Chunk,
     Structures,
     digits,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedded.source_data.draws import (
+from source_data.draws import (
     apportion,
     deal,
     fractions,
@@ -21,8 +21,8 @@ from embedded.source_data.draws import (
     ranks_of,
     short_counts,
 )
-from embedded.source_data.facts import FIELDS, Field
-from embedded.source_data.text import digits, hexadecimal
+from source_data.facts import FIELDS, Field
+from source_data.text import digits, hexadecimal
 
 SEEDS = st.integers(0, 2**32)
 

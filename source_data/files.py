@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import fcntl
-import gzip
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from embedded import DEFAULT_SCALE, DEFAULT_SEED
-from embedded.source_data.facts import COMMON_ROW_BYTES, DATA_SETS, SKELETON_ROW_BYTES, DataSet
-from embedded.source_data.rows import Plan, common_chunks, make_plan, sample_chunks
-from embedded.source_data.text import Chunk
 from pipeline.errors import PipelineError, UsageError
+from pipeline.progress import track
+from pipeline.settings import GENERATED_SEED
+from pipeline.tar_gz import write_tar_gz
+from source_data.facts import COMMON_ROW_BYTES, DATA_SETS, SKELETON_ROW_BYTES, DataSet
+from source_data.rows import Plan, common_chunks, make_plan, sample_chunks
+from source_data.text import Chunk
 
 SMALLEST_SCALE = 0.00001
-# Level 6 makes the archive a fifth smaller and takes four times as long.
-COMPRESSION_LEVEL = 1
-MEMBER_TIME = 1_654_041_600  # 2022-06-01 00:00 UTC
 
 Progress = Callable[[int], None]
 
@@ -59,18 +55,24 @@ class ArchiveSummary:
     labels: dict[tuple[int, int], int]
 
 
-def expected_bytes(dataset: str, *, scale: float = DEFAULT_SCALE) -> int:
+def expected_bytes(dataset: str, *, scale: float) -> int:
     """What `write_archive` reports to `progress` in all: each row counts with the mean size of the source's rows."""
     data_set = _data_set(dataset, scale)
     return round(scale * data_set.samples) * SKELETON_ROW_BYTES + round(scale * data_set.groups) * COMMON_ROW_BYTES
+
+
+def generate_archive(path: Path, dataset: str, *, scale: float, seed: int = GENERATED_SEED) -> ArchiveSummary:
+    """Write the archive of a data set as `write_archive` does, and show how far it is."""
+    with track(f"generate {dataset}", expected_bytes(dataset, scale=scale), "B") as progress:
+        return write_archive(path, dataset, scale=scale, seed=seed, progress=progress.advance)
 
 
 def write_archive(
     path: Path,
     dataset: str,
     *,
-    scale: float = DEFAULT_SCALE,
-    seed: int = DEFAULT_SEED,
+    scale: float,
+    seed: int = GENERATED_SEED,
     progress: Progress | None = None,
 ) -> ArchiveSummary:
     """Write the archive of a data set: a gzipped tar of its two CSV files.
@@ -98,7 +100,7 @@ def write_archive(
     return summary
 
 
-def write_csvs(folder: Path, dataset: str, *, scale: float = DEFAULT_SCALE, seed: int = DEFAULT_SEED) -> ArchiveSummary:
+def write_csvs(folder: Path, dataset: str, *, scale: float, seed: int = GENERATED_SEED) -> ArchiveSummary:
     """Write the two CSV files of a data set into a folder that exists.
 
     Args:
@@ -192,31 +194,19 @@ def _write_csv(path: Path, chunks: Iterable[Chunk], row_bytes: int, report: Prog
 
 
 def _pack(path: Path, folder: Path, summary: ArchiveSummary, report: Progress) -> None:
-    """Pack the CSVs of a folder, each deleted once it is in; nothing of this machine or moment goes into the bytes."""
-    with (
-        path.open("wb") as raw,
-        gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION_LEVEL, fileobj=raw, mtime=0) as packed,
-        tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, copybufsize=1 << 20) as archive,
-    ):
+    """Pack the CSVs of a folder, each deleted once it is in."""
+    with write_tar_gz(path) as add:
         for member, row_bytes in ((summary.skeleton, SKELETON_ROW_BYTES), (summary.common, COMMON_ROW_BYTES)):
-            header = tarfile.TarInfo(member.name)
-            header.size, header.mtime, header.mode = member.bytes, MEMBER_TIME, 0o644
-            csv = folder / member.name
-            generated = member.rows * row_bytes
-            with csv.open("rb") as file:
-                archive.addfile(header, _Watched(file, member.bytes, generated - generated // 2, report))
+            csv, generated = folder / member.name, member.rows * row_bytes
+            add(member.name, member.bytes, _watched(csv, member.bytes, generated - generated // 2, report))
             csv.unlink()
 
 
-class _Watched:
-    """A file whose reading is reported, in a unit of which the whole file has `units`."""
-
-    def __init__(self, file: BinaryIO, size: int, units: int, report: Progress) -> None:
-        self._file, self._size, self._units, self._report = file, size, units, report
-        self._read = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        before, self._read = self._read, self._read + len(data)
-        self._report(self._units * self._read // self._size - self._units * before // self._size)
-        return data
+def _watched(path: Path, size: int, units: int, report: Progress) -> Iterator[bytes]:
+    """Give a file in blocks; its reading is reported in a unit of which the whole file has `units`."""
+    read = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            report(units * (read + len(block)) // size - units * read // size)
+            read += len(block)
+            yield block

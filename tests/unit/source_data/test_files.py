@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.source_data import expected_bytes, write_archive, write_csvs
 from pipeline.errors import PipelineError, UsageError
+from source_data import expected_bytes, write_archive, write_csvs
 
 ROOT = Path(__file__).parents[3]
 TINY = 0.0001
@@ -39,7 +39,7 @@ def test_a_killed_writer_leaves_the_old_archive_and_the_next_one_finishes(tmp_pa
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from embedded.source_data import write_archive
+from source_data import write_archive
 calls = []
 def kill(done):
     calls.append(done)
@@ -76,7 +76,7 @@ def test_a_file_system_that_refuses_more_gives_one_line_and_leaves_the_old_archi
     code = f"""
 import resource, sys
 from pathlib import Path
-from embedded.source_data import write_archive
+from source_data import write_archive
 from pipeline.errors import PipelineError
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, {resource.RLIM_INFINITY}))
 try:
