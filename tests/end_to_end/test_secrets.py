@@ -220,7 +220,7 @@ def test_sparks_pages_show_no_secret(watch: Watch) -> None:
         ("python spark_jobs/explode_features.py --verbose", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
         ("dbt --debug run", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
         ("dbt debug", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
-        ("python -m pipeline.summary --verbose", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
+        ("python -m report.summary --verbose", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
     ],
 )
 def test_a_run_that_is_refused_shows_no_secret(
