@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -13,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from pipeline.background import beside
 from pipeline.errors import PipelineError
 from tests.processes import descendants
@@ -20,7 +21,6 @@ from tests.processes import descendants
 # A sample costs the kernel about 20 ms of work, on pages that the measured processes use.
 _SECONDS_BETWEEN_SAMPLES = 1.0
 _STOP_SECONDS = 20
-_PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,6 @@ def _sampled(pid: int) -> Iterator[list[int]]:
 
 def memory_of(pid: int) -> int:
     """Give the memory of a process in bytes, its share of shared pages included (PSS); 0 where it has ended."""
-    try:
-        found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_bytes())
-    except OSError:
-        return 0
-    return int(found[1]) * 1024 if found else 0
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_full_info().pss)
+    return 0

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyspark
 
 from tests.ports import free_port
+from tests.processes import command_line, descendants
 from tests.surroundings import spark_environment
 
 # Two addresses, because Spark never runs two attempts of a task at once on one host.
@@ -64,7 +65,7 @@ class SparkCluster:
         return [
             pid
             for worker in self.worker_pids
-            for pid in children(worker)
+            for pid in descendants(worker)
             if "CoarseGrainedExecutorBackend" in command_line(pid)
         ]
 
@@ -140,30 +141,6 @@ def _wait_for_workers(page: str, processes: Sequence[subprocess.Popen[bytes]], f
             logs = "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in folder.glob("*.log"))
             raise AssertionError(f"the cluster does not start\n{logs}")
         time.sleep(0.2)
-
-
-def children(pid: int) -> list[int]:
-    """The child processes of a process."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        try:
-            found += [int(child) for child in (task / "children").read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """The child processes of a process, theirs, and so on."""
-    return [below for child in children(pid) for below in (child, *descendants(child))]
-
-
-def command_line(pid: int) -> str:
-    """The command line of a process; empty if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def kill(pid: int) -> None:

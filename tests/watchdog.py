@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
@@ -29,11 +31,10 @@ def watched(folder: Path) -> Iterator[None]:
 def working_below(folder: str) -> list[int]:
     """The processes whose working folder is a folder or below it, though it may have been removed."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            works_in = str((entry / "cwd").readlink())
-            if works_in == folder or works_in.startswith(f"{folder}/"):
-                found.append(int(entry.name))
+    for process in psutil.process_iter(["cwd"]):
+        works_in = process.info["cwd"] or ""
+        if works_in == folder or works_in.startswith(f"{folder}/"):
+            found.append(process.pid)
     return found
 
 

@@ -1,4 +1,4 @@
-"""A command of the project under way: the processes that it is made of, by Linux's /proc, and an end put to it."""
+"""A command of the project under way: the processes that it is made of, and an end put to it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Target = Literal["all", "main"]
+import psutil
 
-_TICK = os.sysconf("SC_CLK_TCK")
+Target = Literal["all", "main"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Process:
     session: int
     seconds: float  # of processor time that it has had
     command: str
+    place: Path | None  # where it works, if that may be known
 
 
 @dataclass(frozen=True)
@@ -101,26 +102,21 @@ def wait_for_none(session: int, *, seconds: float) -> list[str]:
 
 def processes_that_name(folder: Path) -> list[Process]:
     """Give the processes that work in a folder, or name it on their command line."""
-    found = []
-    for process in processes():
-        try:
-            place = Path(f"/proc/{process.pid}/cwd").readlink()
-        except OSError:
-            continue
-        if str(folder) in process.command or place.is_relative_to(folder):
-            found.append(process)
-    return found
+    return [
+        process
+        for process in processes()
+        if process.place and (str(folder) in process.command or process.place.is_relative_to(folder))
+    ]
 
 
 def processes() -> list[Process]:
     """Give all processes that have not ended."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            state, parent, _, session, *rest = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            if state != "Z":
-                found.append(
-                    Process(int(entry.name), int(parent), int(session), (int(rest[7]) + int(rest[8])) / _TICK, command)
-                )
+    for each in psutil.process_iter(["ppid", "cmdline", "status", "cpu_times", "cwd"]):
+        with suppress(ProcessLookupError):
+            session, told = os.getsid(each.pid), each.info
+            if told["status"] != psutil.STATUS_ZOMBIE:
+                place = Path(told["cwd"]) if told["cwd"] else None
+                seconds, command = sum(told["cpu_times"][:2]), " ".join(told["cmdline"] or [])
+                found.append(Process(each.pid, told["ppid"], session, seconds, command, place))
     return found

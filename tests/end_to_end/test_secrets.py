@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from embedded.mysql_server import connect_as_root
@@ -200,7 +201,7 @@ def test_the_whole_job_leaks_no_secret_and_leaves_nothing_temporary(
     assert sorted(temporary.rglob("*")) == []
     # Java keeps these in /tmp, whatever it is told.
     assert watch.java
-    ended_java = [pid for pid in watch.java if not Path(f"/proc/{pid}").exists()]  # a cluster of other tests lives on
+    ended_java = [pid for pid in watch.java if not psutil.pid_exists(pid)]  # a cluster of other tests lives on
     assert ended_java
     assert [path for pid in ended_java for path in Path("/tmp").glob(f"hsperfdata_*/{pid}")] == []
 

@@ -31,7 +31,8 @@ from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
 from tests.manifests import asset_of
 from tests.ports import free_port
-from tests.spark_cluster import SparkCluster, command_line, descendants, kill
+from tests.processes import command_line, command_lines, descendants
+from tests.spark_cluster import SparkCluster, kill
 from tests.surroundings import spark_environment
 
 NUM_SAMPLES, NUM_GROUPS, FEATURES = 6000, 100, 40
@@ -358,7 +359,7 @@ def test_no_secret_is_in_a_command_line_a_page_or_a_file_of_the_cluster(
         (application,) = json.loads(read(f"{page}/api/v1/applications"))
         addresses = [f"{page}/environment/", f"{page}/api/v1/applications/{application['id']}/environment"]
         said = {address: read(address) for address in [*addresses, *spark_cluster.pages]}
-        said |= {f"process {pid}": command_line(pid).encode() for pid in processes()}
+        said |= {f"process {pid}": line for pid, line in command_lines().items()}
         said |= contents(spark_cluster.folder, tmp_path)
         holding.rollback()
         said["printed"] = job.succeed().encode()
@@ -378,10 +379,6 @@ def read(address: str) -> bytes:
     with urllib.request.urlopen(address, timeout=60) as answer:
         page: bytes = answer.read()
         return page
-
-
-def processes() -> list[int]:
-    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
 
 
 def contents(*folders: Path) -> dict[str, bytes]:

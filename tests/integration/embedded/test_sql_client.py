@@ -18,6 +18,7 @@ from embedded.sql_client import client_arguments, client_environment, provide_cl
 from pipeline.mysql import connect
 from pipeline.settings import TLS_MODES, MysqlSettings, TlsMode, load_settings
 from tests.certificates import Authority, create_authority
+from tests.processes import command_lines
 from tests.servers import FragileServer
 
 DATABASE = "deepcvr_development_train"
@@ -118,7 +119,7 @@ def test_on_a_terminal_it_opens_the_database_of_the_run_and_shows_the_password_t
     try:
         shown = read_until(master, f"{DATABASE}>")
         assert f"{DATABASE}>" in shown
-        command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        command_line = command_lines()[process.pid]
         assert str(client).encode() in command_line  # the process is the client now
         os.write(master, b"select 6 * 7 as answer;\r")
         shown += read_until(master, "42")

@@ -25,7 +25,7 @@ from pipeline.settings import MysqlSettings
 from tests.integration.dbt.project import DbtProject, create_project
 from tests.integration.dbt.staged_data import generate_load, stage
 from tests.ports import free_port
-from tests.processes import descendants, listeners
+from tests.processes import command_line, descendants, listeners
 
 DATABASE = "deepcvr_test"  # of no other test
 START = "interrupted: run the same command again"  # before the command knows what it is
@@ -291,7 +291,7 @@ def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
             "PYTHONUTF8": "1",
         }
         process = Command(["embedded.setup"], tmp_path, environment).start()
-        while not (started := [pid for pid in descendants(process.pid) if program in words_of(pid)]):
+        while not (started := [pid for pid in descendants(process.pid) if program in command_line(pid)]):
             assert process.poll() is None
             time.sleep(0.005)
         family = descendants(process.pid)
@@ -303,15 +303,7 @@ def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
     assert started
     assert (process.returncode, output) == (code, "")
     assert errors == "interrupted: what is set up stays; the same command goes on from there\n"
-    assert not [pid for pid in family if words_of(pid)]
-
-
-def words_of(pid: int) -> str:
-    """The command line of a process, empty where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
+    assert not [pid for pid in family if command_line(pid)]
 
 
 def test_servers_that_up_has_started_outlive_its_interrupt(root: Path) -> None:

@@ -6,9 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
+
+from tests.processes import descendants
 
 LINE = "run it again"
 
@@ -35,16 +39,10 @@ BODIES = {
 }
 
 
-def children_of(process: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
-
-
 def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -63,7 +61,7 @@ def test_a_signal_is_answered_within_a_second_and_leaves_no_child(
         assert process.stderr is not None
         child = int(process.stdout.readline())
         time.sleep(0.1)
-        family = [child, *children_of(child)]
+        family = [child, *descendants(child)]
         begun = time.monotonic()
         os.kill(process.pid, number)
         assert process.stderr.readline() == f"interrupted: {LINE}\n"
