@@ -48,7 +48,7 @@ run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m extract
 	@$(VENV)/python -m pipeline.run_dbt build --target $(DATASET)
 	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
-	@$(VENV)/python -m pipeline.summary
+	@$(VENV)/python -m report.summary
 
 extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)
 	@$(VENV)/python -m extract --check

@@ -14,7 +14,7 @@ from benchmarks.results import RESULTS, Run, read_runs, table, with_growth
 from embedded.programs import NAMES
 from pipeline.cli import command_parser, run_command, say
 from pipeline.errors import SettingsError
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 _ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = _ROOT / "docs" / "performance.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from embedded.programs import NAMES, Kind
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -19,8 +19,8 @@ from benchmarks.workspace import make_copy, s3_server, workspace
 from embedded.mysql_server import memory_bytes
 from embedded.programs import Kind
 from pipeline.cli import say
-from pipeline.progress import duration, quantity
 from pipeline.settings import RECORD_KINDS, Settings
+from pipeline.units import duration, quantity
 from source_data import generate_archive
 from spark_jobs.explode_features import interleaved
 from tests.surroundings import mysql_program

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.mysql_server import start_mysql, stop_mysql
-from embedded.processes import lock, private_folder
+from embedded.processes import lock
 from embedded.programs import Kind
 from embedded.s3_server import S3Server, open_client, start_s3, stop_s3
+from pipeline.files import private_folder
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from tests.surroundings import CHECKOUT, copy_project, mysql_program, replace_surroundings
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedded.setup import OLDEST, version_advice
-from pipeline.activity import print_line
 from pipeline.cli import (
     DATA_SET_ENVIRONMENT,
     SERVER_ENVIRONMENT,
@@ -23,6 +22,7 @@ from pipeline.cli import (
     run_command,
     say,
 )
+from pipeline.progress import print_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from embedded.processes import private_folder, write_private
+from pipeline.files import private_folder, write_private
 
 AUTHORITY = "authority.pem"
 CERTIFICATE = "certificate.pem"

@@ -17,7 +17,7 @@ from embedded import mysql_server, s3_server
 from embedded.running import Report, explained, stop_services
 from pipeline.commands import CLEAN_ALL
 from pipeline.errors import UsageError
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 # What .gitignore lists; a test holds the two together. The environment, which may be running this, is the last.
 AT_ROOT = (".embedded", ".checks", "data", "target", "logs", "dbt_packages", ".venv")

@@ -22,12 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedded import apt, programs
-from embedded.processes import folder_size, lock, private_folder, require_free_space
-from pipeline.activity import working
+from embedded.processes import folder_size, lock, require_free_space
 from pipeline.cli import say
 from pipeline.errors import ServiceError, SettingsError
+from pipeline.files import private_folder
 from pipeline.interrupt import end_children
+from pipeline.progress import working
 from pipeline.settings import require_nameable
+from pipeline.units import quantity
 
 # Not the environment's own Python, which make finds while the environment is active, and which may be removed here.
 _PYTHON = os.path.realpath(sys.executable)
@@ -120,7 +122,7 @@ def install_packages(
         (environment / _STAMP).unlink(missing_ok=True)
         _install_requirements(environment, requirements, lock_descriptor, announced.tell)
         (environment / _STAMP).write_text("\n".join([*bound_to, *wanted.values()]) + "\n", encoding="utf-8")
-        announced.notes.append(f"{folder_size(environment) / 1e9:.1f} GB")
+        announced.notes.append(quantity(folder_size(environment), "B"))
 
 
 def was_broken_off(environment: Path) -> bool:
@@ -157,7 +159,7 @@ def _install_java(embedded_dir: Path) -> None:
     require_free_space(embedded_dir, _ROOM_FOR_PROGRAMS, "Java")
     with _announced("Java, from the distribution's packages") as announced:
         unpacked = programs.unpack_java(embedded_dir)
-        announced.notes += [f"version {unpacked.version}", f"{unpacked.download_bytes / 1e6:.0f} MB downloaded"]
+        announced.notes += [f"version {unpacked.version}", f"{quantity(unpacked.download_bytes, 'B')} downloaded"]
 
 
 def _install_mysql(folder: Path, *, kind: programs.Kind | None = None) -> None:
@@ -169,7 +171,7 @@ def _install_mysql(folder: Path, *, kind: programs.Kind | None = None) -> None:
         unpacked = programs.unpack_mysql_program(folder, kind=kind)
         announced.notes += [
             unpacked.program.title,
-            f"{unpacked.download_bytes / 1e6:.0f} MB downloaded",
+            f"{quantity(unpacked.download_bytes, 'B')} downloaded",
             *unpacked.remarks,
         ]
 

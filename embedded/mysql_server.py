@@ -7,7 +7,6 @@ password: the folder's mode guards the socket.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -23,15 +22,14 @@ from embedded.processes import (
     find_process,
     lock,
     open_log,
-    private_folder,
     require_free_space,
     start_detached,
     started_at,
     stop_process,
-    write_private,
 )
 from embedded.programs import NAMES, Kind, MysqlProgram, replace_folder, series, work_folder
 from pipeline.errors import ServiceError
+from pipeline.files import private_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -330,15 +328,14 @@ def _redo_log_options(program: MysqlProgram, size: int) -> list[str]:
 
 def _read_marker(folder: Path) -> tuple[Kind, str] | None:
     try:
-        declared = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        declared = read_json(folder / _MARKER) or {}
         return declared["kind"], declared["version"]
-    except (OSError, ValueError, KeyError):
+    except KeyError:
         return None
 
 
 def _write_marker(folder: Path, program: MysqlProgram) -> None:
-    marker = json.dumps({"kind": program.kind, "version": program.version})
-    write_private(folder / _MARKER, marker.encode() + b"\n")
+    write_json(folder / _MARKER, {"kind": program.kind, "version": program.version})
 
 
 def _require_matching_data(program: MysqlProgram, folder: Path) -> None:

@@ -7,25 +7,22 @@ program's name and its working folder, which is its data folder and belongs to i
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.activity import print_line
 from pipeline.errors import ServiceError
+from pipeline.files import hold_lock, private_folder
+from pipeline.units import quantity
 
 _LARGEST_LOG = 10_000_000
-_QUIET_WAIT_SECONDS = 1
 _PROC = Path("/proc")
 # What this process has started and not yet seen end, kept so that none is reaped behind its user's back.
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -44,58 +41,28 @@ class Process:
     arguments: tuple[str, ...]
 
 
-@contextmanager
-def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> Iterator[int]:
+def lock(path: Path, purpose: str, *, wait_seconds: float = 600) -> AbstractContextManager[int]:
     """Hold a lock on a file, so that two commands do not do the same work at once.
-
-    The kernel drops the lock when its holder ends, however it ends.
 
     Args:
         path: the file.
         purpose: what the holder is doing, for those who wait: "setting up".
         wait_seconds: how long to wait for another holder.
 
-    Yields:
-        the descriptor of the lock, for a child that is to hold it too.
+    Returns:
+        What yields the descriptor of the lock, for a child that is to hold it too.
 
     Raises:
         ServiceError: another process has held it for too long.
     """
     private_folder(path.parent)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-        begun = time.monotonic()
-        has_spoken = False
-        while not _has_locked(file.fileno()):
-            waited = time.monotonic() - begun
-            if waited > wait_seconds:
-                raise ServiceError(f"another command has been {purpose} for too long ({path} is locked)")
-            if waited > _QUIET_WAIT_SECONDS and not has_spoken:
-                print_line(f"waiting for another command that is {purpose}", sys.stderr)
-                has_spoken = True
-            time.sleep(0.1)
-        yield file.fileno()
-
-
-def private_folder(folder: Path) -> Path:
-    """Make a folder that its owner alone may enter, and those above that are missing; an open one is closed to others.
-
-    Not that of `pipeline.files`, which needs packages that are not there before set-up.
-    """
-    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
-    return folder
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only the current user may read, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    temporary.replace(path)
+    path.touch(mode=0o600)  # what the file system refuses, the caller explains
+    return hold_lock(
+        path,
+        ServiceError(f"another command has been {purpose} for too long ({path} is locked)"),
+        wait_seconds=wait_seconds,
+        waiting=f"waiting for another command that is {purpose}",
+    )
 
 
 def find_process(folder: Path, program: str, *, is_removed: bool = False) -> Process | None:
@@ -207,7 +174,7 @@ def require_free_space(folder: Path, least: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < least:
         raise ServiceError(
-            f"too little disk space for {what}: {free / 1e9:.1f} GB free at {folder}, {least / 1e9:.1f} GB needed"
+            f"too little disk space for {what}: {quantity(free, 'B')} free at {folder}, {quantity(least, 'B')} needed"
         )
 
 
@@ -227,14 +194,6 @@ def _descriptor(pid: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _has_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _has_ended(descriptor: int, seconds: float) -> bool:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Literal
 
 from embedded import apt
-from embedded.processes import lock, private_folder
+from embedded.processes import lock
 from pipeline.errors import ServiceError
+from pipeline.files import private_folder
 
 Kind = Literal["mysql", "mariadb"]
 

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from embedded import mysql_server, s3_server
-from embedded.processes import folder_size, lock, private_folder
-from pipeline.activity import working
+from embedded.processes import folder_size, lock
 from pipeline.cli import shown
 from pipeline.errors import ServiceError
-from pipeline.progress import duration, quantity
+from pipeline.files import private_folder
+from pipeline.progress import working
+from pipeline.units import duration, quantity
 
 Report = Callable[[str], None]
 

@@ -6,7 +6,6 @@ In its folder, `data/s3` holds the objects, `s3.json` the keys and ports (mode 0
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -18,22 +17,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embedded.certificates import AUTHORITY, CERTIFICATE, KEY, write_certificates
 from embedded.processes import (
     find_process,
     lock,
     open_log,
-    private_folder,
     require_free_space,
     start_detached,
     started_at,
     stop_process,
-    write_private,
 )
 from pipeline.commands import SETUP
 from pipeline.errors import ServiceError
+from pipeline.files import private_folder, read_json, write_json
 from pipeline.source import embedded_arguments, open_embedded
 
 if TYPE_CHECKING:
@@ -197,15 +195,10 @@ def server_command(program: Path, ports: Sequence[int]) -> list[str]:
 def read_access(path: Path) -> Access | None:
     """Read the keys and ports of a server; None where there are none, or half of them."""
     try:
-        declared = json.loads(path.read_text(encoding="utf-8"))
+        declared = read_json(path) or {}
         return Access(declared["access_key_id"], declared["secret_access_key"], tuple(declared["ports"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
-
-
-def as_json(content: Any) -> bytes:
-    """Give JSON that a person can read too."""
-    return json.dumps(content, indent=2).encode() + b"\n"
 
 
 def choose_ports(count: int) -> tuple[int, ...]:
@@ -256,7 +249,7 @@ def _start(base: Path) -> S3Server:
 
 
 def _start_with(base: Path, access: Access) -> S3Server:
-    write_private(base / "s3.json", as_json(asdict(access)))
+    write_json(base / "s3.json", asdict(access))
     write_certificates(base / _CERTIFICATES)
     _remove_grpc_sockets(access)
     log = open_log(base / "log" / "s3.log")

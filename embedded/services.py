@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedded import mysql_server, s3_server
-from embedded.processes import write_private
 from embedded.programs import find_mysql_program, work_folder
 from embedded.running import Report, ServiceStatus, describe_mysql, describe_s3, explained, services_folder
-from pipeline.activity import working
 from pipeline.cli import shown
 from pipeline.commands import SETUP
 from pipeline.errors import ServiceError, UsageError
-from pipeline.progress import duration, quantity, track
+from pipeline.files import write_json
+from pipeline.progress import track, working
 from pipeline.settings import GENERATED_SCALE, GENERATED_SEED, DataSet, Settings
+from pipeline.units import duration, quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -92,7 +92,7 @@ def _start_s3(base: Path, report: Report) -> s3_server.S3Server:
     begun = time.monotonic()
     with working("start S3"):
         server = s3_server.start_s3(base)
-    write_private(base / "services.json", s3_server.as_json({"s3": server.services_entry}))
+    write_json(base / "services.json", {"s3": server.services_entry})
     state = "running" if server.was_running else f"started in {duration(time.monotonic() - begun)}"
     report(f"S3: SeaweedFS {state}, {server.endpoint_url}")
     return server

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Never
 
 from embedded.installation import install_client
-from embedded.processes import lock, private_folder
+from embedded.processes import lock
 from pipeline.commands import make_command
 from pipeline.errors import DatabaseError
+from pipeline.files import private_folder
 from pipeline.mysql import connect, explained, shortest_path
 from pipeline.settings import MysqlSettings, Settings, TlsMode
 

@@ -19,9 +19,9 @@ from embedded.running import ServiceStatus, describe_mysql, describe_s3, explain
 from pipeline.commands import SETUP, make_command
 from pipeline.settings import MODES, check_environment, names_of_data_sets
 
-_PACKAGES = ("boto3", "numpy", "pymysql", "tqdm", "yaml")
+_PACKAGES = ("boto3", "numpy", "pymysql", "yaml")
 _STAGES = ("downloaded", "unpacked", "staged", "built", "tested")
-# As pipeline.status tells of what it does not know.
+# As embedded.status tells of what it does not know.
 _UNKNOWN = {"state": "unknown", "text": "?", "facts": {}}
 
 
@@ -44,8 +44,8 @@ def status_lines(root: Path, *, as_json: bool) -> Iterator[str]:
 
 
 def _with_settings(root: Path) -> tuple[list[ServiceStatus], dict[str, Any], list[str]]:
+    from embedded import status
     from embedded.services import find_services
-    from pipeline import status
     from pipeline.settings import load_settings
 
     settings = load_settings(root=root)

@@ -38,14 +38,14 @@ from export.reading import (
     read_field_index,
     read_rows,
 )
-from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.errors import DatabaseError, UsageError
 from pipeline.files import disk_errors, hold_lock, make_private_folder, sync_folder, write_json
 from pipeline.interrupt import answer_with
 from pipeline.mysql import MysqlConnection, explained
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import track, working
 from pipeline.settings import Settings
+from pipeline.units import duration, quantity
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

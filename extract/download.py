@@ -34,10 +34,11 @@ from pipeline.commands import make_command
 from pipeline.errors import ServiceError, SettingsError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
 from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
-from pipeline.progress import Progress, quantity, track
+from pipeline.progress import Progress, track
 from pipeline.settings import Settings
 from pipeline.source import find_source, open_client, unused_credentials
 from pipeline.steps import StepResult, byte_size, refuse_unknown
+from pipeline.units import quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -23,9 +23,10 @@ from pipeline.errors import ArchiveError, SettingsError
 from pipeline.files import disk_errors, make_private_folder
 from pipeline.landed import Asset, manifest_path, read_manifest, version_of, write_manifest
 from pipeline.lines import Lines
-from pipeline.progress import quantity, track
+from pipeline.progress import track
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, file_uri
 from pipeline.steps import StepResult
+from pipeline.units import quantity
 
 _MOST_FOLDERS_DOWN = 2
 _READ = 1 << 20

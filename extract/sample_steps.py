@@ -17,10 +17,10 @@ from pipeline.cli import say, shown
 from pipeline.commands import python_command
 from pipeline.errors import UsageError
 from pipeline.files import make_private_folder
-from pipeline.progress import duration
 from pipeline.samples import SampledFile, SampleSource, sample_paths, write_source
 from pipeline.settings import Settings, Step
 from pipeline.steps import StepResult
+from pipeline.units import duration
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

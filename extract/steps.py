@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, cast
 
 from extract import local
 from extract.s3 import s3_errors
-from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
-from pipeline.progress import duration
+from pipeline.progress import working
 from pipeline.settings import Settings, Step, require_nameable
 from pipeline.source import require_source, source_line
 from pipeline.steps import StepResult, Task
+from pipeline.units import duration
 
 
 class ReadyStep(NamedTuple):

@@ -31,9 +31,10 @@ from pipeline.errors import ArchiveError, PipelineError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
 from pipeline.landed import Asset, file_of, manifest_path, part_path, publish, read_manifest, write_manifest
 from pipeline.lines import Lines
-from pipeline.progress import quantity, track
+from pipeline.progress import track
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 from pipeline.steps import StepResult, refuse_unknown
+from pipeline.units import quantity
 
 # More than this from one archive, inflated, is a bomb: the real ones grow about five times.
 LARGEST_GROWTH = 100

@@ -19,10 +19,11 @@ from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
 from pipeline.files import disk_errors
 from pipeline.landed import read_manifest
-from pipeline.progress import quantity, track
+from pipeline.progress import track
 from pipeline.samples import sample_paths
 from pipeline.settings import Settings, load_settings, object_uri
 from pipeline.steps import StepResult
+from pipeline.units import quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

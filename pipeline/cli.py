@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.activity import print_line
 from pipeline.errors import PipelineError
 from pipeline.interrupt import ANSWER, answer_with
+from pipeline.progress import print_line
 
 # What the environment says to every command that works on a data set; `--help` shows it.
 RUN_ENVIRONMENT = """\

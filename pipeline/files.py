@@ -1,22 +1,31 @@
-"""Files that are whole or not there, for their owner only; and what a full disk or a bad folder looks like."""
+"""Files that are whole or not there, for their owner only; and what a full disk or a bad folder looks like.
+
+Standard library only: set-up uses it too.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.progress import quantity
+from pipeline.progress import print_line
+from pipeline.units import quantity
 
 # Left free for everything else that writes to the same disk.
 DISK_RESERVE = 64 << 20
+
+_SECONDS_TO_BE_QUIET = 1
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DISK_BROKEN = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EUCLEAN, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT}
@@ -32,10 +41,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON object so that a reader, or a run after a crash, sees the old one or the new one, both whole."""
+    """Write a JSON object as `write_private` does."""
+    write_private(path, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a run after a crash, sees the old one or the new one, both whole."""
     temporary = path.with_name(path.name + ".tmp")
-    with open_private(temporary) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
+    with io.BufferedWriter(open_private(temporary)) as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -52,6 +66,14 @@ def make_private_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing, for its owner only."""
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder, as `make_private_folder` does, and close one that is there to others; give it back."""
+    make_private_folder(folder)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
 
 
 def sync_folder(folder: Path) -> None:
@@ -107,12 +129,17 @@ def disk_errors(path: Path, *, elsewhere: str = "set folders in pipeline.yml to 
 
 
 @contextmanager
-def hold_lock(path: Path, what: str) -> Iterator[None]:
+def hold_lock(path: Path, what: str | PipelineError, *, wait_seconds: float = 0, waiting: str = "") -> Iterator[int]:
     """Hold the right to do something that only one process may do; the system takes it back when the process ends.
 
     Args:
         path: the lock, whose folder is made if it is missing.
-        what: what another process that holds it is doing, as the message says it.
+        what: what another process that holds it is doing, as the message says it; or what is raised instead.
+        wait_seconds: how long to wait for the other one.
+        waiting: what a person is told who waits.
+
+    Yields:
+        The descriptor of the lock, for a child that is to hold it too.
 
     Raises:
         PipelineError: another process holds it.
@@ -121,13 +148,29 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
         make_private_folder(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_locked(descriptor, wait_seconds, waiting):
+            if isinstance(what, PipelineError):
+                raise what
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-            raise PipelineError(f"{what} (process {holder}): wait until it ends") from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-        yield
+            raise PipelineError(f"{what} (process {holder}): wait until it ends")
+        with suppress(OSError):  # a full disk keeps no one from stopping a server
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor: int, wait_seconds: float, waiting: str) -> bool:
+    begun, is_told = time.monotonic(), False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        waited = time.monotonic() - begun
+        if waited >= wait_seconds:
+            return False
+        if waited > _SECONDS_TO_BE_QUIET and not is_told:
+            print_line(waiting, sys.stderr)
+            is_told = True
+        time.sleep(0.1)

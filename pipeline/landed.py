@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.activity import working
 from pipeline.files import read_json, sync_folder, write_json
 from pipeline.lines import Mark
+from pipeline.progress import working
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from pipeline.printable import printable, printable_lines
-from pipeline.progress import quantity
+from pipeline.units import quantity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

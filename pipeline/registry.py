@@ -19,11 +19,11 @@ from functools import partial
 from pymysql.cursors import Cursor
 from pymysql.err import MySQLError
 
-from pipeline.activity import print_line
 from pipeline.background import beside
 from pipeline.errors import DatabaseError, LoadError
 from pipeline.landed import Asset
 from pipeline.mysql import MysqlConnection, connect, explained, largest_packet
+from pipeline.progress import print_line
 from pipeline.settings import DataSet, MysqlSettings, RecordKind, Settings
 
 # While another holds the lock on staging: whether it is still who it was.

@@ -10,10 +10,10 @@ from functools import partial
 
 from pymysql.err import MySQLError
 
-from pipeline.activity import print_line
 from pipeline.background import beside
 from pipeline.errors import DatabaseError
 from pipeline.mysql import MysqlConnection, connect
+from pipeline.progress import print_line
 from pipeline.settings import MysqlSettings
 
 SECONDS_TO_BE_QUIET = 5

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from pipeline import page
 from pipeline.commands import make_command
 from pipeline.page import SMALL_SIZE, count, figure, percent
-from pipeline.progress import duration
 from pipeline.settings import Settings
+from pipeline.units import duration
 from report import plots
 from report.counts import SIDES, Counts, Field, FileCounts, LoadedFile, Side
 from report.drawing import MOST_CATEGORIES, FieldSample, SideSample

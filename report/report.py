@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.activity import working
 from pipeline.cli import say, shown
 from pipeline.files import disk_errors, make_private_folder, open_private
 from pipeline.interrupt import answer_with
-from pipeline.progress import duration, quantity
+from pipeline.progress import working
 from pipeline.settings import Settings
+from pipeline.units import duration, quantity
 from report.content import Findings, render
 from report.counts import Side, built_tables, count_files, read_counts
 from report.drawing import draw_sides

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError, UsageError
+from pipeline.files import hold_lock
 from pipeline.progress import track
 from pipeline.settings import GENERATED_SEED
 from pipeline.tar_gz import write_tar_gz
@@ -150,21 +149,15 @@ def _folder_beside(path: Path) -> Iterator[Path]:
     """A folder for one writer of `path`; what a killed one left behind goes first."""
     folder = path.with_name(f".{path.name}.partial")
     folder.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            msg = f"{path} is being written by another process: wait for it, or stop it"
-            raise UsageError(msg) from error
+    lock = folder / ".lock"
+    with hold_lock(lock, UsageError(f"{path} is being written by another process: wait for it, or stop it")):
         try:
             for leftover in folder.iterdir():
-                leftover.unlink()
+                if leftover != lock:
+                    leftover.unlink()
             yield folder
         finally:
             shutil.rmtree(folder)
-    finally:
-        os.close(handle)
 
 
 def _write_csvs(folder: Path, plan: Plan, report: Progress) -> ArchiveSummary:

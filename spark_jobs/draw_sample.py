@@ -32,10 +32,11 @@ from pipeline.files import (
     sync_folder,
     write_json,
 )
-from pipeline.progress import quantity, track
+from pipeline.progress import track
 from pipeline.samples import SampleSource, read_source, sample_paths
 from pipeline.settings import RECORD_KINDS, SAMPLE_PARAMETERS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult
+from pipeline.units import quantity
 from spark_jobs.context import spark_context
 from spark_jobs.sampling.archive import Member, Written, changed, checksum, write_archive
 from spark_jobs.sampling.design import Plan, strata_of

@@ -32,7 +32,7 @@ from pipeline.commands import make_command
 from pipeline.errors import DatabaseError, LoadError
 from pipeline.landed import Asset, file_of, manifest_path, read_manifest
 from pipeline.mysql import MysqlConnection, explained
-from pipeline.progress import duration, quantity, track
+from pipeline.progress import track
 from pipeline.registry import (
     LoadTotals,
     Partition,
@@ -47,6 +47,7 @@ from pipeline.registry import (
 )
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
 from pipeline.steps import StepResult, byte_size, refuse_unknown
+from pipeline.units import duration, quantity
 from pipeline.waiting import waits_reported
 from spark_jobs.context import spark_context
 from spark_jobs.contradictions import reject_repeats, reject_second_names

@@ -41,7 +41,7 @@ $python -m embedded down
 MORE = """
 .venv/bin/dbt build --target test
 $python -m pipeline.run_dbt --quiet docs generate --target test
-$python -m pipeline.summary
+$python -m report.summary
 echo 'select count(*) from sample' | $python -m embedded sql
 $python -m export
 $python -m report

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from embedded.mysql_server import connect_as_root
-from embedded.processes import private_folder, write_private
-from embedded.s3_server import Access, S3Server, as_json, choose_ports, open_client, start_s3, stop_s3
+from embedded.s3_server import Access, S3Server, choose_ports, open_client, start_s3, stop_s3
+from pipeline.files import private_folder, write_json
 from pipeline.settings import MysqlSettings
 from source_data import generate_archive
 from tests.end_to_end.conftest import Shell
@@ -94,7 +94,7 @@ def read_page(address: str) -> bytes:
 def marked_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server whose secret key is the marker, with a small archive."""
     base = private_folder(tmp_path_factory.mktemp("marked_s3"))
-    write_private(base / "s3.json", as_json(asdict(Access("AKMARKED", S3_SECRET, choose_ports(8)))))
+    write_json(base / "s3.json", asdict(Access("AKMARKED", S3_SECRET, choose_ports(8))))
     server = start_s3(base)
     archive = base / "taobao_train.tar.gz"
     generate_archive(archive, "train", scale=0.0001, seed=7)
@@ -220,7 +220,7 @@ def test_sparks_pages_show_no_secret(watch: Watch) -> None:
         ("python spark_jobs/explode_features.py --verbose", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
         ("dbt --debug run", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
         ("dbt debug", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
-        ("python -m pipeline.summary --verbose", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
+        ("python -m report.summary --verbose", {"MYSQL_PASSWORD": WRONG_PASSWORD}),
     ],
 )
 def test_a_run_that_is_refused_shows_no_secret(

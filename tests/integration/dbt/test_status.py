@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from embedded.status import DataSetStatus, lines_of, next_command, read_status
 from pipeline.commands import dbt_command
 from pipeline.landed import Asset, write_manifest
 from pipeline.settings import load_settings
-from pipeline.status import DataSetStatus, lines_of, next_command, read_status
 from tests.integration.dbt.project import DATABASE, STAGING, DbtProject
 from tests.integration.dbt.staged_data import generate_load, stage
 from tests.servers import MARIADB_IN_SOAK

@@ -63,7 +63,7 @@ def break_off_second(environment: Path) -> None:
     """As Ctrl-C leaves one for new requirements: some packages are there, one is half replaced."""
     break_off_first(environment)
     (folder,) = environment.glob("lib/python*/site-packages")
-    for name in ("yaml", "tqdm", "boto3", "numpy"):
+    for name in ("yaml", "boto3", "numpy"):
         (folder / name).symlink_to(Path(sys.prefix).glob(f"lib/python*/site-packages/{name}").__next__())
     (folder / "pymysql").mkdir()
     (folder / "pymysql" / "__init__.py").write_text("from .connections import Connection\n")

@@ -211,7 +211,7 @@ def test_dbt_has_its_own_arguments_exit_codes_and_words(built: DbtProject) -> No
 
 
 def test_a_summary_that_is_interrupted_says_so(built: DbtProject, root: Path) -> None:
-    command = Command(["pipeline.summary"], root, built.environment)
+    command = Command(["report.summary"], root, built.environment)
     command.run()
 
     for ended in command.interrupt_at_moments(3, {"interrupted: nothing was changed; the same command counts again"}):

@@ -247,7 +247,7 @@ def test_a_password_of_any_script_is_sent_as_the_shell_has_it(fragile: FragileSe
 @pytest.mark.soak
 @pytest.mark.parametrize("words", [b"", greeting()], ids=["nothing", "a greeting with TLS"])
 def test_every_command_ends_soon_where_no_server_is(root: Path, words: bytes) -> None:
-    commands = ["-m extract", "-m export", "-m report", "-m pipeline.summary", "-m embedded sql", "-m embedded status"]
+    commands = ["-m extract", "-m export", "-m report", "-m report.summary", "-m embedded sql", "-m embedded status"]
     commands += ["spark_jobs/explode_features.py", "-m dbt.cli.main debug", "-m dbt.cli.main run"]
     for command in commands:
         with port_of_a_stranger(words) as port:

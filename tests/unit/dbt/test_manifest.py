@@ -74,7 +74,7 @@ def test_a_key_of_several_columns_is_named_by_the_description(manifest: Node) ->
 
 @pytest.mark.parametrize(
     ("exposure", "code"),
-    [("data_report", "report/*.py"), ("load_report", "pipeline/summary.py"), ("parquet_export", "export/*.py")],
+    [("data_report", "report/[!s]*.py"), ("load_report", "report/summary.py"), ("parquet_export", "export/*.py")],
 )
 def test_an_exposure_names_the_views_that_its_command_reads(
     manifest: Node, root: Path, exposure: str, code: str

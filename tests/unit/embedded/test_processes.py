@@ -18,13 +18,13 @@ from embedded.processes import (
     folder_size,
     lock,
     open_log,
-    private_folder,
     require_free_space,
     start_detached,
     started_at,
     stop_process,
 )
 from pipeline.errors import ServiceError
+from pipeline.files import private_folder
 
 Start = Callable[[Path, str], int]
 
@@ -141,9 +141,7 @@ def test_a_folder_that_others_may_enter_is_closed_to_them(tmp_path: Path) -> Non
 
 def test_a_disk_without_room_is_a_clear_error(tmp_path: Path) -> None:
     require_free_space(tmp_path, 1, "the server")
-    with pytest.raises(
-        ServiceError, match=r"too little disk space for the server: .* GB free at .*, 10\d+\.\d GB needed"
-    ):
+    with pytest.raises(ServiceError, match=r"too little disk space for the server: .* free at .*, 10\d+\.\d TB needed"):
         require_free_space(tmp_path, 10**18, "the server")
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from embedded import mysql_server, s3_server
 from embedded.mysql_server import Sizes, TcpOptions, choose_sizes, memory_bytes, start_mysql
-from embedded.processes import write_private
 from embedded.programs import Kind, MysqlProgram
-from embedded.s3_server import as_json, choose_ports, ports_are_free, read_access
+from embedded.s3_server import choose_ports, ports_are_free, read_access
 from pipeline.errors import ServiceError
+from pipeline.files import write_json
 
 MIB = 1 << 20
 
@@ -112,7 +112,7 @@ def test_keys_are_written_for_the_owner_alone_and_read_back(tmp_path: Path) -> N
     path = tmp_path / "s3.json"
     content = {"access_key_id": "AK1", "secret_access_key": "hush", "ports": [1, 2, 3, 4, 5, 6, 7, 8]}
     path.write_text("of another mode")
-    write_private(path, as_json(content))
+    write_json(path, content)
     access = read_access(path)
     assert path.stat().st_mode & 0o777 == 0o600
     assert access is not None

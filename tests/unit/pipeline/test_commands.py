@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.commands import dbt_command, make_command, python_command
 from pipeline.settings import load_settings
-from pipeline.summary import next_line
+from report.summary import next_line
 
 ROOT = Path(__file__).resolve().parents[3]
 TRAIN, TEST = ("development", "train"), ("development", "test")

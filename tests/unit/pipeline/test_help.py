@@ -32,7 +32,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_are_found() -> None:
-    assert {"extract", "extract.sample", "embedded", "embedded.setup", "pipeline.summary"} <= set(COMMANDS)
+    assert {"extract", "extract.sample", "embedded", "embedded.setup", "report.summary"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -78,4 +78,4 @@ def test_lines_leave_the_program_in_one_place(root: Path) -> None:
     }
 
     # The first makes all lines printable; the others write a line of their own words.
-    assert found == {"pipeline/activity.py", "pipeline/interrupt.py", "embedded/setup.py"}
+    assert found == {"pipeline/interrupt.py", "pipeline/progress.py", "embedded/setup.py"}

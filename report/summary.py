@@ -1,19 +1,19 @@
-"""`python -m pipeline.summary`: what a run has built, beside what its source holds."""
+"""`python -m report.summary`: what a run has built, beside what its source holds."""
 
 from __future__ import annotations
 
 if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
     from pipeline.interrupt import run_module
 
-    run_module("pipeline.summary")
+    run_module("report.summary")
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.activity import working
 from pipeline.cli import DATA_SET_ENVIRONMENT, SERVER_ENVIRONMENT, command_parser, run_command, say
 from pipeline.commands import dbt_command, make_command
 from pipeline.mysql import MysqlConnection, explained
+from pipeline.progress import working
 from pipeline.published import hold_tables
 from pipeline.registry import LoadTotals, RunOfTests, file_totals, latest_test_run, source_of_load
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, load_settings
@@ -25,8 +25,8 @@ _TABLES: dict[RecordKind, tuple[str | None, str]] = {
 }
 
 _EXAMPLES = """\
-  python -m pipeline.summary                     after dbt build or dbt test
-  DATASET=test python -m pipeline.summary        of the test data set
+  python -m report.summary                     after dbt build or dbt test
+  DATASET=test python -m report.summary        of the test data set
 """
 
 
@@ -113,7 +113,7 @@ def _tests(run: RunOfTests | None, settings: Settings) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the summary and give the exit code."""
     parser = command_parser(
-        "python -m pipeline.summary",
+        "python -m report.summary",
         "Compare what a run has built with what its source holds, and count its tests.",
         examples=_EXAMPLES,
         environment=f"{DATA_SET_ENVIRONMENT}{SERVER_ENVIRONMENT}",

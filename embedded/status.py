@@ -18,7 +18,6 @@ from pipeline.errors import DatabaseError
 from pipeline.files import read_json
 from pipeline.landed import Asset, file_of, manifest_path, part_path, read_manifest
 from pipeline.mysql import MysqlConnection, connect, explained
-from pipeline.progress import quantity
 from pipeline.registry import (
     RunOfTests,
     current_partitions,
@@ -28,6 +27,7 @@ from pipeline.registry import (
     load_totals,
 )
 from pipeline.settings import CORE_TABLES, MODES, RECORD_KINDS, Settings, load_settings
+from pipeline.units import quantity
 
 State = Literal["no", "partly", "outdated", "failed", "done", "unknown"]
 

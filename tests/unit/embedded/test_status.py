@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from embedded.status import DataSetStatus, as_json, lines_of, next_command, read_status
 from pipeline.landed import Asset, manifest_path, part_path, write_manifest
 from pipeline.settings import RECORD_KINDS, Settings, load_settings
-from pipeline.status import DataSetStatus, as_json, lines_of, next_command, read_status
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
