@@ -1,1 +1,1 @@
-"""The report of a data set: one HTML page over the tables that dbt has built; and the summary that `make run` prints."""
+"""The report of a data set: one HTML page over the tables that dbt has built; and the summary of `make run`."""
