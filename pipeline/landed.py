@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from typing import Any
 from pipeline.files import read_json, sync_folder, write_json
 from pipeline.lines import Mark
 from pipeline.progress import working
+
+_MOST_TICKS = 50  # a clock that was set back is not waited for
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def read_manifest(path: Path, *, verify: bool = True) -> Asset | None:
             return asset if version_of(Path(asset.path)) == asset.version else None
         if asset is None or path.stat().st_size != asset.size_bytes:
             return None
-        return asset if not verify or _is_untouched(path, asset) or _verify(path, asset.sha256) else None
+        return asset if not verify or _is_untouched(path) or _verify(path, asset.sha256) else None
     except OSError:
         return None
 
@@ -113,11 +116,9 @@ def _parse(declared: dict[str, Any]) -> Asset | None:
     return asset if isinstance(asset.uri, str) and isinstance(asset.etag, str) else None
 
 
-def _is_untouched(path: Path, asset: Asset) -> bool:
-    # The time of a change cannot be set, other than that of a modification: tools that keep times keep the latter. Of
-    # two changes in one tick of the clock it does not tell the later one: a file without a checksum is believed.
-    changed, written = (each.stat().st_ctime_ns for each in (path, manifest_path(path)))
-    return changed < written or (not asset.sha256 and changed == written)
+def _is_untouched(path: Path) -> bool:
+    # The time of a change cannot be set, other than that of a modification: tools that keep times keep the latter.
+    return path.stat().st_ctime_ns < manifest_path(path).stat().st_ctime_ns
 
 
 def _verify(path: Path, sha256: str) -> bool:
@@ -136,6 +137,12 @@ def _verify(path: Path, sha256: str) -> bool:
 def write_manifest(path: Path, asset: Asset) -> None:
     """Write the manifest of a file that has just landed."""
     write_json(manifest_path(path), asdict(asset) | {"landed_at": asset.landed_at.isoformat()})
+    # A clock that has not gone on since would not tell the file from one that is changed in the next moment.
+    for _ in range(_MOST_TICKS):
+        if not path.exists() or _is_untouched(path):
+            return
+        time.sleep(0.001)
+        os.utime(manifest_path(path))
 
 
 def publish(part: Path, path: Path) -> None:
