@@ -67,10 +67,10 @@ def test_a_load_is_planned_loaded_and_superseded(registry: MysqlConnection) -> N
     assert current_partitions(registry) == (load_id, dict.fromkeys(PARTITIONS, "planned"))
 
     registry.begin()
-    assert claim_partition(registry, load_id, PARTITIONS[0])
+    assert claim_partition(registry, load_id, PARTITIONS[0]) == "planned"
     mark_loaded(registry, load_id, PARTITIONS[0], num_rows=2, num_structures=26, num_rejects=1, num_non_records=0)
     registry.commit()
-    assert not claim_partition(registry, load_id, PARTITIONS[0])
+    assert claim_partition(registry, load_id, PARTITIONS[0]) == "loaded"
     assert load_totals(registry, load_id) == LoadTotals(3, 2, 26, 1, 0)
     assert file_totals(registry, load_id) == {"sample": LoadTotals(3, 2, 26, 1, 0)}
 
