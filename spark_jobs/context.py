@@ -115,6 +115,8 @@ def spark_context(settings: Settings, name: str, *, log: Path | None) -> Iterato
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepcvr-")))
             context = _start(settings, name, log, folder)
             stack.callback(_stop, context)
+            # Spark puts its copy of the zip there, which is gone with the context, and not from there.
+            stack.callback(sys.path.__setitem__, slice(None), list(sys.path))
             context.addPyFile(_zip_packages(settings.root, folder))
         yield context
 

@@ -400,3 +400,12 @@ def test_the_spark_submit_of_another_version_is_named(root: Path, tmp_path: Path
     assert ended.returncode == 1
     told = rf"^error: this is Spark 3\.5\.1 \({home}\), and Spark \S+ is needed: unset SPARK_HOME and PYTHONPATH, and"
     assert re.search(told, ended.stdout, re.MULTILINE), ended  # where spark-submit puts what its program says
+
+
+def test_what_spark_has_put_on_the_path_of_modules_goes_with_it(root: Path, tmp_path: Path) -> None:
+    before = list(sys.path)
+    with spark_context(
+        replace(load_settings(root=root, environ={}), spark_master="local[1]"), "test", log=tmp_path / "log"
+    ):
+        assert sys.path != before
+    assert sys.path == before
