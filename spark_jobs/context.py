@@ -113,10 +113,10 @@ def spark_context(settings: Settings, name: str, *, log: Path | None) -> Iterato
     with ExitStack() as stack:
         with _start_errors(settings.spark_master, log):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepcvr-")))
+            # Spark puts its files there, which are gone with the context, and not from there.
+            stack.callback(sys.path.__setitem__, slice(None), list(sys.path))
             context = _start(settings, name, log, folder)
             stack.callback(_stop, context)
-            # Spark puts its copy of the zip there, which is gone with the context, and not from there.
-            stack.callback(sys.path.__setitem__, slice(None), list(sys.path))
             context.addPyFile(_zip_packages(settings.root, folder))
         yield context
 
