@@ -31,7 +31,7 @@ from extract.s3 import (
 )
 from pipeline.cli import say
 from pipeline.commands import make_command
-from pipeline.errors import ServiceError, SettingsError, SourceError
+from pipeline.errors import MissingObjectError, ServiceError, SettingsError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
 from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
 from pipeline.progress import Progress, track
@@ -211,9 +211,9 @@ def _find(client: S3Client, settings: Settings) -> RemoteObject:
     bucket, source = settings.source.bucket, settings.source
     try:
         return look_at(client, bucket, settings.archive_key)
-    except SourceError:
+    except MissingObjectError:
         for name in settings.data_set.names[1:] if source.kind == "s3" else ():
-            with suppress(SourceError):
+            with suppress(MissingObjectError):
                 return look_at(client, bucket, source.key_of(name))
         raise
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipeline.errors import PipelineError, SettingsError, SourceError
+from pipeline.errors import MissingObjectError, PipelineError, SettingsError, SourceError
 from pipeline.printable import printable
 from pipeline.settings import object_uri
 
@@ -33,6 +33,13 @@ _REPLACED = {"412", "PreconditionFailed"}
 _SLOW_DOWN = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"}
 _WHERE = "MODE, DATASET and SOURCE, and source in pipeline.yml"
 
+_NO_SUCH_OBJECT = "has no such object", f"check {_WHERE}"
+_CHECK_POLICY = (
+    f"check {_SET_CREDENTIALS}, the bucket's policy, source.requester_pays in pipeline.yml, and the name: of what is"
+    f" not there the same is told to whoever may not list the bucket ({_WHERE})"
+)
+_NOT_LET = "does not let you read it", _CHECK_POLICY
+
 # What each of the codes means, and what a person can do about it. Codes: the S3 API Reference, "Error responses"; of
 # other stores, Alibaba OSS and Tencent COS among them, the pages of that name.
 _REMEDIES: Mapping[tuple[str, ...], tuple[str, str]] = {
@@ -53,10 +60,7 @@ _REMEDIES: Mapping[tuple[str, ...], tuple[str, str]] = {
         "has no bucket {bucket}",
         "check SOURCE, source.bucket in pipeline.yml, and AWS_ENDPOINT_URL",
     ),
-    ("404", "NotFound", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"): (
-        "has no such object",
-        f"check {_WHERE}",
-    ),
+    ("404", "NotFound", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"): _NO_SUCH_OBJECT,
     ("InvalidObjectState",): (
         "keeps it in a class for archives, such as Glacier",
         "restore it (aws s3api restore-object), and run the same command again when that is done",
@@ -84,10 +88,6 @@ _REMEDIES: Mapping[tuple[str, ...], tuple[str, str]] = {
     ),
     ("407",): ("is reached by a proxy that asks for a name and a password", "write them into HTTPS_PROXY"),
 }
-_CHECK_POLICY = (
-    f"check {_SET_CREDENTIALS}, the bucket's policy, source.requester_pays in pipeline.yml, and the name: of what is"
-    f" not there the same is told to whoever may not list the bucket ({_WHERE})"
-)
 # A store's own words are shown, but not what may be a key or a token among them.
 _LONGEST_MESSAGE = 200
 _LONG_WORD = re.compile(r"[^\s]{40,}")
@@ -362,11 +362,12 @@ def _explain_answer(error: Any, uri: str, endpoint: str) -> Exception:
     told = error.response.get("Error", {})
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = told.get("Region") or headers.get("x-amz-bucket-region")
-    fault, remedy = _remedy_for(code, status)
+    fault, remedy = known = _remedy_for(code, status)
     what = fault.format(bucket=urlsplit(uri).netloc, region=f", {region}" if region else "")
     message = printable(_LONG_WORD.sub("…", " ".join(str(told.get("Message", "")).split())))[:_LONGEST_MESSAGE]
     says = f'; it says "{message}"' if message else ""
-    return SourceError(f"{uri}: {endpoint} {what} ({code}): {remedy}{says}")
+    kind = MissingObjectError if known in (_NO_SUCH_OBJECT, _NOT_LET) else SourceError
+    return kind(f"{uri}: {endpoint} {what} ({code}): {remedy}{says}")
 
 
 def _remedy_for(code: str, status: int) -> tuple[str, str]:
@@ -375,7 +376,7 @@ def _remedy_for(code: str, status: int) -> tuple[str, str]:
     if known:
         return known
     if status in (401, 403):
-        return "does not let you read it", _CHECK_POLICY
+        return _NOT_LET
     if _is_busy(code, status):
         return f"keeps answering {status}", _CONTINUE
     return f"answers {status}", f"check {_WHERE}, and AWS_ENDPOINT_URL"

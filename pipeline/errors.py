@@ -28,6 +28,10 @@ class SourceError(PipelineError):
     """The S3 source cannot be read."""
 
 
+class MissingObjectError(SourceError):
+    """The S3 source has no such object, or does not tell whether it has."""
+
+
 class ArchiveError(PipelineError):
     """A landed archive is damaged, or does not hold what it should."""
 

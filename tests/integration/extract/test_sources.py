@@ -12,19 +12,25 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from extract import local, steps
-from pipeline.errors import ArchiveError, PipelineError, SettingsError
+from extract import download, local, s3, steps
+from extract.s3 import RemoteObject
+from pipeline.errors import ArchiveError, PipelineError, SettingsError, SourceError
 from pipeline.landed import file_of, read_manifest
 from pipeline.lines import Lines
 from pipeline.mysql import connect
 from pipeline.settings import RECORD_KINDS, MysqlSettings, Settings, load_settings
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.test_steps import assets, environ_of
+from tests.ports import free_port
 from tests.unit.extract.archives import COMMON, SKELETON
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 SAMPLES = b"1,0,0,bacff91692951881,1,301\x029351665\x031.0\n" * 5_000
 GROUPS = b"bacff91692951881,0,"
@@ -266,3 +272,21 @@ def test_a_bucket_may_have_the_archive_by_any_of_its_names(
     steps.run(settings)
     assert landed(settings) == [SAMPLES, GROUPS]
     assert f"s3://{stored.bucket}/some/where/sample_train.tar.gz" in assets(settings)
+
+
+def test_a_store_that_does_not_answer_is_not_asked_for_every_name(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def look_at(client: S3Client, bucket: str, key: str) -> RemoteObject:
+        asked.append(key)
+        return s3.look_at(client, bucket, key)
+
+    monkeypatch.setattr(download, "look_at", look_at)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "some")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(SourceError, match="does not answer"):
+        steps.run(configure("s3://bucket/prefix"))
+    assert asked == ["prefix/taobao_train.tar.gz"]
