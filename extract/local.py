@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,36 +152,31 @@ def _read_md5(archive: Path) -> str | None:
     return found[0].decode("ascii").lower()
 
 
-def read_in_place(settings: Settings, found: LocalSource) -> tuple[dict[RecordKind, Asset], StepResult]:
+def read_in_place(settings: Settings, found: LocalSource) -> tuple[dict[RecordKind, Asset], list[Asset]]:
     """Take CSV files for unpacked where they are: read each once, for its checksum, its lines and where it is cut.
 
     A file that has been read is believed for as long as its size, its time and its inode are the same.
 
     Returns:
-        The file of each kind of records, and how the step ended.
+        The file of each kind of records, and which of them were read now.
 
     Raises:
         ArchiveError: a file has changed while it was read.
         PipelineError: a file cannot be read.
     """
-    begun, num_read = time.monotonic(), 0
     files: dict[RecordKind, Asset] = {}
+    read: list[Asset] = []
     for kind, path in found.files.items():
         manifest = settings.member_path(kind)
         asset = None if settings.force else read_manifest(manifest)
         if asset is None or asset.path != str(path):
             asset = _read(path)
-            num_read += asset.size_bytes
+            read.append(asset)
             with disk_errors(manifest):
                 make_private_folder(manifest.parent)
                 write_manifest(manifest, asset)
         files[kind] = asset
-    size = quantity(sum(asset.size_bytes for asset in files.values()), "B")
-    told = f"{size} in {len(files)} files, {sum(asset.num_rows or 0 for asset in files.values()):,} lines"
-    if not num_read:
-        return files, StepResult(f"skipped: {told}, read before")
-    rate = quantity(num_read / (time.monotonic() - begun), "B")
-    return files, StepResult(f"{told}, where they are, {rate}/s")
+    return files, read
 
 
 def _read(path: Path) -> Asset:

@@ -82,8 +82,7 @@ def name_source(command: str, settings: Settings) -> None:
     """
     if settings.source.kind == "files":
         found = local.find_local(settings)
-        place = f"{settings.data_set.name}, {settings.mode}: {shown(found.path)}"
-        say(f"{command} {place} ({settings.source.reason})")
+        say(f"{command} {source_line(settings, shown(found.path))}")
         if line := local.passed_over_line(found):
             say(line)
         return

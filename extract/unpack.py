@@ -210,45 +210,34 @@ def provide_files(
         SourceError: the archive is not the object that was downloaded.
         PipelineError: the disk is full.
     """
+    begun = time.monotonic()
     if settings.source.kind == "files" and (found := find_local(settings)).archive is None:
-        files, result = read_in_place(settings, found)
-        return list(files.values()), files, result
-    archive, files, result = unpack_archive(settings, command=command)
-    return [archive, *files.values()], files, result
+        files, done = read_in_place(settings, found)
+        assets, how, before = list(files.values()), "where they are, ", "read before"
+    else:
+        archive, files, done = _unpack_archive(settings, command)
+        assets, how, before = [archive, *files.values()], "", "already unpacked"
+    size = quantity(sum(file.size_bytes for file in files.values()), "B")
+    told = f"{size} in {len(files)} files, {sum(file.num_rows or 0 for file in files.values()):,} lines, "
+    if not done:
+        return assets, files, StepResult(f"skipped: {told}{before}")
+    rate = quantity(sum(file.size_bytes for file in done) / (time.monotonic() - begun), "B")
+    return assets, files, StepResult(f"{told}{how}{rate}/s")
 
 
-def unpack_archive(
-    settings: Settings, *, command: str = "extract"
-) -> tuple[Asset, dict[RecordKind, Asset], StepResult]:
-    """Unpack the landed archive that settings name, unless its CSV files are there already.
-
-    Args:
-        settings: name the archive and the files; with `force` they are unpacked again.
-        command: the target of make that does so, which a message advises.
-
-    Returns:
-        The archive, the file of each kind of records, and how the step ended.
-
-    Raises:
-        ArchiveError: the archive has not landed, is damaged, or does not hold what it should.
-        SourceError: the archive is not the object that was downloaded.
-        PipelineError: the disk is full.
-    """
+def _unpack_archive(settings: Settings, command: str) -> tuple[Asset, dict[RecordKind, Asset], list[Asset]]:
+    """Give the archive, the file of each kind of records, and which of these were unpacked now: all or none."""
     path = settings.archive_path
     archive = read_manifest(path)
     if archive is None:
         raise ArchiveError(f"{path} has not landed: run {make_command(command, settings)}, with all of its steps")
     paths = {settings.data_set.members[kind]: settings.member_path(kind) for kind in RECORD_KINDS}
     files = {} if settings.force else unpacked(paths, archive)
-    begun, skipped = time.monotonic(), len(files) == len(paths)
-    if not skipped:
+    done: list[Asset] = []
+    if len(files) < len(paths):
         archive, files = unpack(path, archive, paths)
-    num_bytes = sum(file.size_bytes for file in files.values())
-    lines = f"{sum(file.num_rows or 0 for file in files.values()):,} lines"
-    result = f"{quantity(num_bytes, 'B')} in {len(files)} files, {lines}, "
-    result += "already unpacked" if skipped else f"{quantity(num_bytes / (time.monotonic() - begun), 'B')}/s"
-    members = {kind: files[settings.data_set.members[kind]] for kind in RECORD_KINDS}
-    return archive, members, StepResult(f"skipped: {result}" if skipped else result)
+        done = list(files.values())
+    return archive, {kind: files[settings.data_set.members[kind]] for kind in RECORD_KINDS}, done
 
 
 def unpacked(paths: Mapping[str, Path], archive: Asset) -> dict[str, Asset]:
@@ -282,6 +271,7 @@ def unpack(archive: Path, landed: Asset, paths: Mapping[str, Path]) -> tuple[Ass
             path.unlink(missing_ok=True)
     parts = {name: part_path(path) for name, path in paths.items()}
     content = file_of(archive, landed)
+    sums = None
     try:
         with disk_errors(content), content.open("rb") as stream, track("unpack", landed.size_bytes, "B") as progress:
             files, sums = unpack_stream(
@@ -302,24 +292,22 @@ def unpack(archive: Path, landed: Asset, paths: Mapping[str, Path]) -> tuple[Ass
                 publish(parts[name], path)
                 write_manifest(path, files[name])
     except ArchiveError as error:
-        raise _explained(error, archive, landed) from error
+        raise _explained(error, archive, landed, sums) from error
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
     return known, files
 
 
-def _explained(error: ArchiveError, archive: Path, landed: Asset) -> PipelineError:
+def _explained(error: ArchiveError, archive: Path, landed: Asset, sums: Sums | None) -> PipelineError:
     """Say what to do about an archive that is refused: it was bad in S3, or spoiled on the way, or has been since.
 
-    One that was spoiled no longer counts as landed, so that the next run downloads it again.
+    One that was spoiled no longer counts as landed, so that the next run downloads it again. Where it was not read to
+    its end, its checksums are not known yet.
     """
     if landed.path:
-        return _explained_in_place(error, landed)
-    sums = Sums(landed)
-    with disk_errors(archive), archive.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sums.update(block)
+        return _explained_in_place(error, landed, sums)
+    sums = sums or _sums_of(archive, landed)
     if sums.are_as_before and sums.are_of_the_object:
         return ArchiveError(
             f"{error}: it came so from {landed.uri}: put a good one there and run the same command again (with FORCE=1"
@@ -340,10 +328,18 @@ def _explained(error: ArchiveError, archive: Path, landed: Asset) -> PipelineErr
     )
 
 
-def _explained_in_place(error: ArchiveError, landed: Asset) -> ArchiveError:
+def _sums_of(archive: Path, landed: Asset) -> Sums:
+    sums = Sums(landed)
+    with disk_errors(archive), archive.open("rb") as file:
+        while block := file.read(_BLOCK):
+            sums.update(block)
+    return sums
+
+
+def _explained_in_place(error: ArchiveError, landed: Asset, sums: Sums | None) -> ArchiveError:
     """Say what to do about an archive that is read where it is, and that nobody but its owner may change."""
     again = "put a good one there, or name another by SOURCE, and run the same command again"
-    if landed.md5_part_bytes is not None and "its checksum has changed" in str(error):
+    if sums is not None and not sums.are_of_the_object:
         return ArchiveError(
             f"{landed.path} is not what {Path(landed.path).name}.md5 says: {again}; where a browser has unpacked it on"
             " its way, that sum is of another file: remove it"

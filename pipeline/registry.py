@@ -253,9 +253,10 @@ def source_of_load(connection: MysqlConnection, load_id: int) -> tuple[Asset, ..
             (load_id,),
         )
         uris = [str(uri) for (uri,) in cursor.fetchall()]
-    # The latest, and what landed with it: the two files of one source are recorded together.
-    places = {uri: uri.partition("#")[0] for uri in uris[:2]}
-    found = (landed_asset(connection, uri) for uri in dict.fromkeys(reversed(places.values())))
+    archive, is_member, _ = uris[0].partition("#") if uris else ("", "", "")
+    # The same content may have come from elsewhere before. CSV files of one source are in one folder.
+    of_files = sorted(uri for uri in uris if uri.rpartition("/")[0] == archive.rpartition("/")[0] and "#" not in uri)
+    found = (landed_asset(connection, uri) for uri in ([archive] if is_member else of_files))
     return tuple(asset for asset in found if asset is not None)
 
 

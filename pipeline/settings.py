@@ -118,7 +118,6 @@ class SourceSettings:
         prefix: of the keys in the bucket, without a slash at its ends; may be empty.
         requester_pays: whether the one who reads is to say that they pay for it.
         path: of files, the folder that they are in, or the archive.
-        archive: the name that the archive has there, where it is another than the usual one.
     """
 
     kind: SourceKind
@@ -127,7 +126,6 @@ class SourceSettings:
     prefix: str
     requester_pays: bool = False
     path: Path | None = None
-    archive: str | None = None
 
     def key_of(self, archive: str) -> str:
         """Give the key of an archive in the bucket."""
@@ -201,7 +199,7 @@ class Settings:
     @property
     def archive_key(self) -> str:
         """The archive's key in the bucket."""
-        return self.source.key_of(self.source.archive or self.data_set.archive)
+        return self.source.key_of(self.data_set.archive)
 
     @property
     def archive_uri(self) -> str:
@@ -401,8 +399,8 @@ def _choose_data_set(name: str, names: Collection[str]) -> str:
 
 
 def _source(environ: Mapping[str, str], declared: Mapping[str, Any], mode: Mode) -> SourceSettings:
-    defaults = {**_DEFAULT_SOURCES, **_section(declared, "defaults", "source.")} if "defaults" in declared else None
-    kind, reason, address, path = _choose_source(environ, mode, defaults or _DEFAULT_SOURCES)
+    defaults = _section(declared, "defaults", "source.") if "defaults" in declared else {}
+    kind, reason, address, path = _choose_source(environ, mode, {**_DEFAULT_SOURCES, **defaults})
     where = f"source.prefixes.{mode}"
     if address is None:
         bucket = _matching(_BUCKET, _text(declared, "source", "bucket"), "source.bucket")

@@ -59,10 +59,16 @@ class Source:
     client_arguments: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def source_line(settings: Settings) -> str:
-    """Name the source of a run, and why it is this one."""
+def source_line(settings: Settings, place: str | None = None) -> str:
+    """Name the source of a run, and why it is this one.
+
+    Args:
+        settings: say where it is.
+        place: what was found there, where that is more than the settings say.
+    """
     what = "generated data, " if settings.source.kind == "generated" else ""
-    return f"{settings.data_set.name}, {settings.mode}: {settings.archive_uri} ({what}{settings.source.reason})"
+    place = place or settings.archive_uri
+    return f"{settings.data_set.name}, {settings.mode}: {place} ({what}{settings.source.reason})"
 
 
 def unused_credentials(settings: Settings) -> str | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -59,7 +60,7 @@ class _Block:
     line: Positions
 
 
-def reject_repeats(destination: Destination, parts: Sequence[Part], left: Sequence[Partition]) -> int:
+def reject_repeats(destination: Destination, parts: Sequence[Part], left: AbstractSet[Partition]) -> int:
     """Reject the records whose key an earlier line of the same file has, after all partitions were tried to be landed.
 
     Args:
@@ -87,8 +88,8 @@ def _repeats(
     holders = _holders(connection, kind, np.unique(key))
     ordered = np.sort(key)
     repeated = np.union1d(ordered[1:][ordered[1:] == ordered[:-1]], np.array(list(holders), np.uint64))
-    landed = [part for part in parts if part[1].partition_number in set(holders.values())]
-    found += [_keys(connection, part) for part in landed]
+    numbers = set(holders.values())
+    found += [_keys(connection, part) for part in parts if part[1].partition_number in numbers]
     key, line = _joined(found)
     is_repeated = np.isin(key, repeated)
     key, line = key[is_repeated], line[is_repeated]
@@ -177,6 +178,11 @@ class _Named:
     names: Sequence[str]
     pairs: Words
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Give the number of each name."""
+        return {name: number for number, name in enumerate(self.names)}
+
     def places(self, pairs: Words) -> tuple[Positions, Positions]:
         """Give which of some pairs are among these, and the place that each of them has here."""
         place = np.searchsorted(self.pairs, pairs)
@@ -226,7 +232,7 @@ def _place(part: Part) -> tuple[str, int]:
 
 def _runs(connection: MysqlConnection, named: _Named) -> Iterator[tuple[tuple[str, int], Positions]]:
     """Give which of some pairs stand in which partition: it may be given several times, with others."""
-    numbers = {name: number for number, name in enumerate(named.names)}
+    numbers = named.numbers
     for place, name, ids in read_runs(connection):
         _, places = named.places(pairs_of(ids, numbers[name]))
         if len(places):
@@ -241,11 +247,11 @@ def _holding(connection: MysqlConnection, parts: Sequence[Part], named: _Named, 
 
 def _structures(block: _Block, named: _Named) -> tuple[Positions, Positions]:
     """Give the structures of a block whose pairs are among some, and which of those each has."""
-    numbers = {name.encode(): number for number, name in enumerate(named.names)}
-    name = np.array([numbers.get(name, 0) for name in block.records.names], np.uint64)
-    pairs = (block.records.feature_id.astype(np.uint64) << np.uint64(32)) | name[block.records.name_number]
-    there, places = named.places(pairs)
-    is_kept = np.repeat(block.is_kept, block.records.list_length)[there]
+    records, numbers = block.records, named.numbers
+    # A name that no good record has stands in no load.
+    number = np.array([numbers.get(name.decode("ascii"), 0) for name in records.names], np.uint64)
+    there, places = named.places(pairs_of(records.feature_id, number[records.name_number]))
+    is_kept = np.repeat(block.is_kept, records.list_length)[there]
     return there[is_kept], places[is_kept]
 
 

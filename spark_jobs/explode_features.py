@@ -85,15 +85,15 @@ class Load:
     """A load, as a run finds or begins it.
 
     Attributes:
-        pending: those of its partitions that are still to be landed.
-        num_partitions: how many it has in all.
+        partitions: all that it has.
+        pending: those of them that are still to be landed.
         landed: what the others hold, which earlier runs have landed.
         has_features: whether its distinct features are there.
     """
 
     load_id: int
+    partitions: tuple[Partition, ...]
     pending: tuple[Partition, ...]
-    num_partitions: int
     landed: LoadTotals = _NOTHING
     has_features: bool = False
 
@@ -132,12 +132,13 @@ def run_step(settings: Settings, partition_size: int, *, verbose: bool = False) 
                 return StepResult(f"skipped: {_counts(load.landed)} are in staging already")
             load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
-        seconds = _land(settings, destination, files, verbose=verbose)
+        parts = interleaved(load.partitions, [file.path for file in files])
+        seconds = _land(settings, destination, parts, verbose=verbose)
         begun = time.monotonic()
         features = collect_features(destination)
-        while num_rejects := reject_second_names(destination, _all_parts(settings, files), features):
+        while num_rejects := reject_second_names(destination, parts, features):
             _tell(num_rejects, "give a feature_id another feature_name than more records do")
-            _land(settings, destination, files, verbose=verbose)
+            _land(settings, destination, parts, verbose=verbose)
             features = collect_features(destination)
         num_features = land_features(destination, features)
         seconds += time.monotonic() - begun
@@ -170,7 +171,7 @@ def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Loa
         return None
     pending = tuple(partition for partition, state in states.items() if state != "loaded")
     landed, has_features = load_totals(registry, load_id), has_loaded_features(registry, load_id)
-    return Load(load_id, pending, len(states), landed, has_features)
+    return Load(load_id, tuple(states), pending, landed, has_features)
 
 
 def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_size: int) -> Load:
@@ -188,15 +189,15 @@ def _new_load(registry: MysqlConnection, files: Sequence[SourceFile], partition_
             f"{names} hold no records: what is in staging stays; put an archive with records into the source, and"
             " run the same command again"
         )
-    partitions = [
+    partitions = tuple(
         partition for file in files for partition in plan_partitions(file.path, file.kind, file.landed, partition_size)
-    ]
+    )
     supersede_load(registry)
     empty_staging_tables(registry)
-    return Load(begin_load(registry, partitions), tuple(partitions), len(partitions))
+    return Load(begin_load(registry, partitions), partitions, partitions)
 
 
-def _land(settings: Settings, destination: Destination, files: Sequence[SourceFile], *, verbose: bool) -> float:
+def _land(settings: Settings, destination: Destination, parts: Sequence[Part], *, verbose: bool) -> float:
     """Land the partitions that are left, without the records that repeat a key, and give the seconds that it took."""
     left = _left(settings)
     if not left:
@@ -209,12 +210,12 @@ def _land(settings: Settings, destination: Destination, files: Sequence[SourceFi
         while left:
             with _progress(settings, destination.load_id, left):
                 try:
-                    tasks = list(_grouped(interleaved(left, [file.path for file in files]), context.defaultParallelism))
+                    tasks = list(_grouped([part for part in parts if part[1] in left], context.defaultParallelism))
                     context.parallelize(tasks, len(tasks)).foreach(land)
                 except Exception as error:
                     raise explained_failure(error, log) from error
             before, left = left, _left(settings)
-            if left and (num_rejects := reject_repeats(destination, _all_parts(settings, files), left)):
+            if left and (num_rejects := reject_repeats(destination, parts, left)):
                 _tell(num_rejects, "repeat the key of an earlier line")
                 left = _left(settings)
             elif left == before:
@@ -223,20 +224,12 @@ def _land(settings: Settings, destination: Destination, files: Sequence[SourceFi
         return time.monotonic() - begun
 
 
-def _states(settings: Settings) -> dict[Partition, str]:
-    with closing(open_registry(settings)) as registry:
-        return current_partitions(registry)[1]
-
-
-def _all_parts(settings: Settings, files: Sequence[SourceFile]) -> list[Part]:
-    return interleaved(list(_states(settings)), [file.path for file in files])
-
-
-def _left(settings: Settings) -> list[Partition]:
+def _left(settings: Settings) -> set[Partition]:
     """Give the partitions to land next: those that have what others wait for come first."""
-    states = _states(settings)
-    revised = [partition for partition, state in states.items() if state == "revised"]
-    return revised or [partition for partition, state in states.items() if state != "loaded"]
+    with closing(open_registry(settings)) as registry:
+        _, states = current_partitions(registry)
+    revised = {partition for partition, state in states.items() if state == "revised"}
+    return revised or {partition for partition, state in states.items() if state != "loaded"}
 
 
 def _tell(num_rejects: int, what: str) -> None:
@@ -268,7 +261,7 @@ def interleaved(partitions: Iterable[Partition], files: Iterable[Path]) -> list[
     return [(paths[partition.source_file], partition) for partition in ordered]
 
 
-def _progress(settings: Settings, load_id: int, left: Sequence[Partition]) -> AbstractContextManager[None]:
+def _progress(settings: Settings, load_id: int, left: Iterable[Partition]) -> AbstractContextManager[None]:
     """Show the rows that have landed, as the registry counts them, whichever machine landed them."""
     total = sum(partition.num_lines for partition in left)
 
@@ -294,9 +287,9 @@ def _summary(totals: LoadTotals, num_features: int, load: Load, seconds: float) 
     parts = [f"{_counts(own)} in {_partitions(len(load.pending))}"] if load.pending else []
     rate = f" ({own.num_structures / seconds:,.0f} structures/s)" if load.pending else ""
     told = f"{', '.join([*parts, f'{num_features:,} features'])}, {duration(seconds)}{rate}"
-    if len(load.pending) == load.num_partitions:
+    if len(load.pending) == len(load.partitions):
         return told
-    return f"{told}; with those of earlier runs {_counts(totals)} in {_partitions(load.num_partitions)}"
+    return f"{told}; with those of earlier runs {_counts(totals)} in {_partitions(len(load.partitions))}"
 
 
 def _partitions(number: int) -> str:

@@ -125,9 +125,9 @@ def _number_names(features: Mapping[str, Ids]) -> Features:
     return Features(names, np.sort(np.concatenate(pairs)) if pairs else np.empty(0, np.uint64))
 
 
-def pairs_of(ids: Ids, name_number: int) -> npt.NDArray[np.uint64]:
-    """Give each id with the number of its name as one integer, whose order is that of the ids."""
-    return (ids.astype(np.uint64) << _NAME_BITS) | np.uint64(name_number)
+def pairs_of(ids: Ids, name_number: int | npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Give each id with the number of its name, one for all or one for each, as integers in the order of the ids."""
+    return (ids.astype(np.uint64) << _NAME_BITS) | np.asarray(name_number, np.uint64)
 
 
 def ids_and_names(pairs: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:

@@ -7,17 +7,15 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.mysql import MysqlConnection
-from pipeline.registry import open_registry, supersede_load
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE, run_step
-from spark_jobs.staging import empty_staging_tables
 from tests.contradictions import Expected, contradicting_files, expect
 from tests.spark.test_explode_features import rows, unpack
 from tests.spark_cluster import SparkCluster
@@ -35,14 +33,6 @@ def settings(mysql: MysqlSettings, root: Path, tmp_path: Path) -> Settings:
     return replace(
         load_settings(root=root, environ={}), mysql=mysql, database="deepcvr_contradictions", unpacked_folder=tmp_path
     )
-
-
-@pytest.fixture
-def registry(settings: Settings) -> Iterator[MysqlConnection]:
-    with closing(open_registry(settings)) as connection:
-        supersede_load(connection)
-        empty_staging_tables(connection)
-        yield connection
 
 
 def unpack_contradictions(settings: Settings, registry: MysqlConnection, seed: int, num_samples: int = 300) -> Expected:

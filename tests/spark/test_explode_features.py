@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,8 @@ from pipeline.registry import (
     begin_load,
     current_partitions,
     load_totals,
-    open_registry,
     record_asset,
     staging_lock,
-    supersede_load,
 )
 from pipeline.settings import RECORD_KINDS, MysqlSettings, RecordKind, Settings, load_settings
 from spark_jobs import explode_features
@@ -32,7 +30,6 @@ from spark_jobs.context import spark_context
 from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE, run_step
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
-from spark_jobs.staging import empty_staging_tables
 from tests.manifests import asset_of
 from tests.surroundings import spark_environment
 
@@ -50,15 +47,6 @@ def settings(mysql_by_socket: MysqlSettings, root: Path, tmp_path: Path) -> Sett
         unpacked_folder=tmp_path,
         spark_master="local[2]",
     )
-
-
-@pytest.fixture
-def registry(settings: Settings) -> Iterator[MysqlConnection]:
-    """A connection to the staging database, where nothing has been loaded."""
-    with closing(open_registry(settings)) as connection:
-        supersede_load(connection)
-        empty_staging_tables(connection)
-        yield connection
 
 
 def sample(number: int) -> bytes:

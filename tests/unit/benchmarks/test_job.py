@@ -11,7 +11,7 @@ from spark_jobs.explode_features import Load, _summary
 def test_the_seconds_of_the_explode_step_come_from_its_report() -> None:
     totals = LoadTotals(num_lines=50_000, num_rows=49_990, num_structures=943_812, num_rejects=10, num_non_records=0)
     partition = Partition("sample.csv", "0" * 64, "sample", 1, 1, 0, 9, 50_000)
-    load = Load(1, (partition,), 1)
+    load = Load(1, (partition,), (partition,))
     report = f"[1/1] explode: {_summary(totals, 1000, load, 7.25)} (12.0 s)"
     assert seconds_of_report(report) == pytest.approx(7.25, rel=1e-4)
 
