@@ -9,10 +9,9 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 
 import argparse
 import os
-from collections.abc import Sequence
 
 from embedded.programs import Kind
-from pipeline.cli import command_parser, run_command
+from pipeline.cli import command_parser, main_of
 from pipeline.errors import UsageError
 
 _SERVERS: dict[str, tuple[Kind, ...]] = {"mysql": ("mysql",), "mariadb": ("mariadb",), "both": ("mysql", "mariadb")}
@@ -50,24 +49,6 @@ _EXAMPLES = """\
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the command line without the program; the process's own by default.
-
-    Returns:
-        The exit code.
-    """
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _measure(options),
-        verbose=options.verbose,
-        interrupted="the servers of the run are being stopped, and its folder is removed",
-        grace_seconds=60,
-    )
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("python -m benchmarks", _DESCRIPTION, examples=_EXAMPLES)
     parser.add_argument("--scale", metavar="SHARE", help="share of the full size of train (default: SCALE, or 0.001)")
@@ -94,3 +75,11 @@ def _kinds(name: str) -> tuple[Kind, ...]:
     if name not in _SERVERS:
         raise UsageError(f"SERVER is {name!r}, expected {', '.join(_SERVERS)}")
     return _SERVERS[name]
+
+
+main = main_of(
+    _parser,
+    _measure,
+    interrupted="the servers of the run are being stopped, and its folder is removed",
+    grace_seconds=60,
+)

@@ -16,7 +16,7 @@ from pipeline.cli import (
     SERVER_ENVIRONMENT,
     add_data_set_options,
     command_parser,
-    run_command,
+    main_of,
 )
 from pipeline.errors import UsageError
 
@@ -48,23 +48,6 @@ _EXAMPLES = """\
 _ENVIRONMENT = "  OUTPUT                                         as the option\n"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the command line without the program; the process's own by default.
-
-    Returns:
-        The exit code.
-    """
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options),
-        verbose=options.verbose,
-        interrupted="nothing was replaced; the same command begins again",
-    )
-
-
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
     from export.job import export
@@ -92,3 +75,6 @@ def _parser() -> argparse.ArgumentParser:
         help="how many connections read at the same time (default: one per core, at most 4)",
     )
     return parser
+
+
+main = main_of(_parser, _run, interrupted="nothing was replaced; the same command begins again")

@@ -9,7 +9,7 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 
 import argparse
 
-from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, run_command
+from pipeline.cli import RUN_ENVIRONMENT, SERVER_ENVIRONMENT, add_run_options, command_parser, main_of
 
 _DESCRIPTION = """\
 Bring one data set from its archive in S3 into the staging tables: download, unpack, explode.
@@ -31,23 +31,6 @@ _ENVIRONMENT = f"""\
 {RUN_ENVIRONMENT}{SERVER_ENVIRONMENT}\
   SPARK_MASTER                                   the Spark master; local[*] by default
 """
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the command line without the program; the process's own by default.
-
-    Returns:
-        The exit code.
-    """
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options),
-        verbose=options.verbose,
-        interrupted="run the same command again, it continues where this one stopped",
-    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -72,3 +55,6 @@ def _parser() -> argparse.ArgumentParser:
     add_run_options(parser)
     parser.add_argument("--step", metavar="NAME", help="run only this step")
     return parser
+
+
+main = main_of(_parser, _run, interrupted="run the same command again, it continues where this one stopped")

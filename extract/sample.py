@@ -10,7 +10,7 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 import argparse
 import os
 
-from pipeline.cli import add_run_options, command_parser, run_command
+from pipeline.cli import add_run_options, command_parser, main_of
 
 _DESCRIPTION = """\
 Draw a sample of a data set that stands for the whole of it: its archive is downloaded and unpacked, Spark counts and
@@ -52,23 +52,6 @@ _ENVIRONMENT = """\
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the command line without the program; the process's own by default.
-
-    Returns:
-        The exit code.
-    """
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options),
-        verbose=options.verbose,
-        interrupted="run the same command again: the download continues, and the drawing begins again",
-    )
-
-
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
     from extract import sample_steps
@@ -102,3 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         "--upload", action="store_true", help="put the sample into the development prefix of the bucket"
     )
     return parser
+
+
+main = main_of(
+    _parser,
+    _run,
+    interrupted="run the same command again: the download continues, and the drawing begins again",
+)

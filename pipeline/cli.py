@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -86,6 +86,30 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_data_set_options(parser)
     parser.add_argument("--force", action="store_true", help="do everything again, whatever is there")
     parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
+
+
+def main_of(
+    parser: Callable[[], argparse.ArgumentParser],
+    command: Callable[[argparse.Namespace], None],
+    interrupted: str,
+    grace_seconds: float | None = None,
+) -> Callable[[Sequence[str] | None], int]:
+    """Make the main function of a command, which takes its command line and gives its exit code.
+
+    Args:
+        parser: makes the command's parser.
+        command: takes the options, and does the work as `run_command` has it.
+        interrupted: as of `run_command`.
+        grace_seconds: as of `run_command`.
+    """
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        options = parser().parse_args(arguments)
+        return run_command(
+            lambda: command(options), verbose=options.verbose, interrupted=interrupted, grace_seconds=grace_seconds
+        )
+
+    return main
 
 
 def run_command(

@@ -9,7 +9,6 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.cli import (
@@ -17,7 +16,7 @@ from pipeline.cli import (
     SERVER_ENVIRONMENT,
     add_data_set_options,
     command_parser,
-    run_command,
+    main_of,
 )
 
 IMPRESSIONS, GROUPS = 10_000, 500
@@ -40,23 +39,6 @@ _EXAMPLES = """\
 """
 
 _ENVIRONMENT = "  OUTPUT                                         as the option\n"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: the command line without the program; the process's own by default.
-
-    Returns:
-        The exit code.
-    """
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options),
-        verbose=options.verbose,
-        interrupted="the page that was there stays; the same command begins again",
-    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -98,3 +80,6 @@ def _parser() -> argparse.ArgumentParser:
         help="and of so many common feature groups (default: %(default)s)",
     )
     return parser
+
+
+main = main_of(_parser, _run, interrupted="the page that was there stays; the same command begins again")
