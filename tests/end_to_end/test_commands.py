@@ -423,6 +423,12 @@ def test_archives_that_a_browser_has_downloaded_are_read_where_they_are(
         assert not (project / f"data/development/archives/taobao_{data_set}.tar.gz").exists()
     assert_every_row_is_there(embedded(project), TRAIN, project / "data/development/unpacked", "train")
 
+    unpack = "mkdir ~/csv && tar -xf ~/Downloads/sample_train.tar.gz -C ~/csv"
+    printed = succeed(shell, f"{unpack} && SOURCE=~/csv make sample MARGIN=20%", HOME=str(tmp_path))
+    assert f"sample train, development: {tmp_path}/csv (SOURCE names it)" in printed
+    drawn = json.loads((project / "data/development/sample/train/manifest.json").read_text())
+    assert drawn["source"]["uri"].startswith(f"file://{tmp_path}/csv")
+
 
 @pytest.mark.usefixtures("built")
 def test_whatever_the_commands_leave_make_clean_removes(project: Path, root: Path) -> None:
