@@ -5,7 +5,7 @@ PYTHON ?= python3
 
 # Settings of a run, on the command line or in the environment: make extract DATASET=test MODE=production FORCE=1
 DATASET ?= train
-export DATASET SOURCE FORCE MARGIN CONFIDENCE SEED STRATA ALLOCATION MINIMUM CLUSTERS UPLOAD OUTPUT
+export DATASET SOURCE FORCE MARGIN CONFIDENCE SEED STRATA ALLOCATION MINIMUM CLUSTERS UPLOAD OUTPUT VOCABULARY SHUFFLE
 ifdef MODE
 export DEEPCVR_MODE := $(MODE)
 endif
@@ -55,7 +55,7 @@ extract: setup ## download, unpack and explode into staging (DATASET=train|test 
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
 
-export: setup ## write the built tables as Parquet (DATASET MODE OUTPUT=folder)
+export: setup ## write the built tables as Parquet (DATASET MODE OUTPUT=folder VOCABULARY=10 SHUFFLE=1)
 	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m export
 

@@ -22,16 +22,23 @@ from pipeline.errors import UsageError
 
 _DESCRIPTION = """\
 Write the four tables of one data set as Parquet, in the form that models are trained on: one row per sample with its
-labels, the index of its common feature group, and two lists for each field, ids and values. The common feature groups
-are written once each, by their index. Nothing is dropped, and values are the text that the tables hold.
+labels, the row of its common feature group, folds to split by, and two lists for each field, ids and values. The common
+feature groups are written once each, by their index. Nothing is dropped, and values are the text that the tables hold.
+
+  --vocabulary 10              indexes and float32 in place of ids and text: of each field, the ids that at least 10
+                               impressions have get 1 to n, the most frequent first, all others 0
+  --vocabulary FOLDER          the indexes of another export: those of train, to export test
+  --shuffle 1                  the samples in a random order, which the seed fixes
 
 The tables must have been built (make run, or make extract and dbt run). They are read as of one moment: while the
-export runs, dbt waits to replace them. Memory does not grow with the data.
+export reads, dbt waits to replace them. Memory grows with the distinct features and groups, by some bytes each.
 
 what is written, to data/<mode>/export/<dataset>:
-  sample/part-*.parquet                  sample_id, click_label, conversion_label, common_feature_index, and for
-                                         field 210, say, ids_210 and values_210; an empty list where a sample has none
+  sample/part-*.parquet                  sample_id, click_label, conversion_label, common_feature_index and _row,
+                                         sample_fold, group_fold, and for field 210, say, ids_210 (or indexes_210) and
+                                         values_210; an empty list where a sample has none
   common_feature_group/part-*.parquet    common_feature_index, and the lists of the fields of the common groups
+  vocabulary/<field>.parquet             id, index and count of impressions, where there are indexes
   manifest.json                          the fields, the counts, and what was exported when
 
 The folder is whole or not there: files are written beside it, and it gets its name at the end, in place of an older
@@ -42,15 +49,17 @@ _EXAMPLES = """\
   python -m export                                 the train data set in development mode
   python -m export --dataset test
   python -m export --mode production --output /mnt/big/train
-  make export DATASET=test OUTPUT=/mnt/big/test    the same by make; names of options in capital letters
+  python -m export --vocabulary 10 --shuffle 1     for a model
+  make export VOCABULARY=10 SHUFFLE=1              the same by make; names of options in capital letters
+  make export DATASET=test VOCABULARY=data/development/export/train
 """
 
-_ENVIRONMENT = "  OUTPUT                                         as the option\n"
+_ENVIRONMENT = "  OUTPUT, VOCABULARY, SHUFFLE                    as the options\n"
 
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
-    from export.job import export
+    from export.job import Choices, export
     from pipeline.settings import load_settings
 
     settings = load_settings(mode=options.mode, data_set=options.dataset)
@@ -58,13 +67,34 @@ def _run(options: argparse.Namespace) -> None:
     folder = Path(output).absolute() if output else settings.export_folder
     if not folder.name:
         raise UsageError(f"OUTPUT is {output!r}: name a folder that is not there")
-    export(settings, folder, options.connections)
+    vocabulary = _vocabulary(options.vocabulary or os.environ.get("VOCABULARY") or "")
+    shuffle = _seed(options.shuffle or os.environ.get("SHUFFLE") or "")
+    export(settings, folder, options.connections, Choices(vocabulary, shuffle))
+
+
+def _vocabulary(text: str) -> int | Path | None:
+    """Read how many impressions an id must be in, or the folder of an export."""
+    if text.isascii() and text.isdigit():
+        if not 0 < int(text) < 1 << 32:
+            raise UsageError(
+                f"VOCABULARY is {text}: how many impressions an id must be in is 1 or more, and below 2^32"
+            )
+        return int(text)
+    return Path(text).absolute() if text else None
+
+
+def _seed(text: str) -> int | None:
+    if text and not (text.isascii() and text.isdigit() and int(text) < 1 << 64):
+        raise UsageError(f"SHUFFLE is {text!r}, expected the seed of a random order, a whole number below 2^64")
+    return int(text) if text else None
 
 
 def _parser() -> argparse.ArgumentParser:
     environment = DATA_SET_ENVIRONMENT + _ENVIRONMENT + SERVER_ENVIRONMENT
     parser = command_parser("python -m export", _DESCRIPTION, examples=_EXAMPLES, environment=environment)
     add_data_set_options(parser)
+    parser.add_argument("--vocabulary", metavar="N|FOLDER", help="write indexes for ids, see above")
+    parser.add_argument("--shuffle", metavar="SEED", help="write the samples in a random order")
     parser.add_argument("--output", metavar="FOLDER", help="where to write it; an older export there is replaced")
     parser.add_argument(
         "--connections",
@@ -77,4 +107,4 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-main = main_of(_parser, _run, interrupted="nothing was replaced; the same command begins again")
+main = main_of(_parser, _run, interrupted="nothing was replaced; the same command begins again", is_private=False)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Uint32s = npt.NDArray[np.uint32]
 Codes = npt.NDArray[np.intp]
+Places = npt.NDArray[np.int32]
 # Ids, for each the place of its name in the list that follows, and that list.
 IdBatch = tuple[Uint32s, npt.NDArray[np.signedinteger[Any]], Sequence[str]]
 
@@ -26,18 +27,31 @@ class Field:
 
     Attributes:
         name: as it stands in table `feature`.
-        ids: its column of feature ids.
-        values: its column of feature values.
+        suffix: the name as columns and files have it.
     """
 
     name: str
-    ids: str
-    values: str
+    suffix: str
+
+    @property
+    def ids(self) -> str:
+        """Its column of feature ids."""
+        return f"ids_{self.suffix}"
+
+    @property
+    def indexes(self) -> str:
+        """Its column of indexes in a vocabulary."""
+        return f"indexes_{self.suffix}"
+
+    @property
+    def values(self) -> str:
+        """Its column of feature values."""
+        return f"values_{self.suffix}"
 
 
 @dataclass(frozen=True)
 class FieldIndex:
-    """Which field each feature id belongs to.
+    """The features: their ids, and which field each belongs to.
 
     An id belongs to the last run that starts at or below it. The source allocates ids in a block per field, so that
     millions of features are a few runs; were they allocated at random, there would be as many runs as features.
@@ -46,15 +60,21 @@ class FieldIndex:
         names: the distinct names, sorted by their bytes.
         starts: the first id of each run of ids with one name, ascending.
         codes: for each run the place of its name in `names`.
+        ids: all of the ids, ascending; 4 bytes for each feature.
     """
 
     names: tuple[str, ...]
     starts: Uint32s
     codes: Codes
+    ids: Uint32s
 
     def codes_of(self, ids: Uint32s) -> Codes:
         """Give for each id, which must be in table `feature`, the place of its field's name in `names`."""
         return self.codes[np.searchsorted(self.starts, ids, side="right") - 1]
+
+    def places_of(self, ids: Uint32s) -> Places:
+        """Give for each id, which must be in table `feature`, its place among all ids."""
+        return np.searchsorted(self.ids, ids).astype(np.int32)
 
     def runs_of(self, name: str) -> Iterator[tuple[int, int | None]]:
         """Give the first id of each run of a field, and the first id behind it; None behind the last run."""
@@ -72,7 +92,9 @@ def index_fields(batches: Iterable[IdBatch]) -> FieldIndex:
     """
     starts: list[int] = []
     run_names: list[str] = []
+    all_ids: list[Uint32s] = [np.empty(0, np.uint32)]
     for ids, places, names in batches:
+        all_ids.append(ids)
         changes = np.flatnonzero(places[1:] != places[:-1]) + 1
         for row in [0, *changes.tolist()] if len(ids) else []:
             name = names[places[row]]
@@ -85,11 +107,12 @@ def index_fields(batches: Iterable[IdBatch]) -> FieldIndex:
         distinct,
         np.array(starts, dtype=np.uint32),
         np.array([place_of[name] for name in run_names], dtype=np.intp),
+        np.concatenate(all_ids),
     )
 
 
 def name_columns(names: Sequence[str]) -> tuple[Field, ...]:
-    """Give each field two columns, `ids_<name>` and `values_<name>`, whose names every reader takes.
+    """Give each field the name of its columns, `ids_<name>` and the like, in a form that every reader takes.
 
     Letters, digits and underscores stay. Any other byte of a name is written as `%` and two hex digits, and so are the
     capitals of names that differ from another by case alone: Spark and many databases would take the two for one.
@@ -98,11 +121,7 @@ def name_columns(names: Sequence[str]) -> tuple[Field, ...]:
         names: the distinct names of all fields.
     """
     alike = Counter(name.lower() for name in names)
-    return tuple(
-        Field(name, f"ids_{suffix}", f"values_{suffix}")
-        for name in names
-        for suffix in (_escape(name, with_capitals=alike[name.lower()] > 1),)
-    )
+    return tuple(Field(name, _escape(name, with_capitals=alike[name.lower()] > 1)) for name in names)
 
 
 def _escape(name: str, *, with_capitals: bool) -> str:

@@ -1,31 +1,48 @@
 """The export of one data set: a folder that is whole or not there.
 
 `manifest.json` says what it holds and where that comes from; `sample/part-*.parquet` have one row per sample, ordered
-by sample_id; `common_feature_group/part-*.parquet` have one row per common feature group, ordered by its index.
+by sample_id or shuffled; `common_feature_group/part-*.parquet` have one row per common feature group, ordered by its
+index, so that a sample can name its group by the number of its row.
 """
 
 from __future__ import annotations
 
-import os
+import csv
 import queue
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from export.columns import GROUP_COLUMNS, SAMPLE_COLUMNS, Features, file_schema, fill_lists
-from export.fields import Field, FieldIndex, name_columns
+from export.columns import (
+    GROUP_COLUMNS,
+    INDEXED,
+    PRINTED,
+    SAMPLE_COLUMNS,
+    Features,
+    Filled,
+    Form,
+    file_schema,
+    fill_lists,
+    folds,
+    with_indexes,
+)
+from export.fields import Field, FieldIndex, Places, name_columns
+from export.folder import new_export, write_manifest
+from export.parts import Part, Spool, write_part
 from export.reading import (
     GROUP_FEATURE,
     SAMPLE,
@@ -38,20 +55,33 @@ from export.reading import (
     read_field_index,
     read_rows,
 )
+from export.vocabulary import (
+    FOLDER,
+    Origin,
+    count_vocabulary,
+    read_vocabulary,
+    write_vocabulary,
+)
 from pipeline.cli import say, shown
-from pipeline.errors import DatabaseError, UsageError
-from pipeline.files import disk_errors, hold_lock, make_private_folder, sync_folder, write_json
-from pipeline.interrupt import answer_with
+from pipeline.errors import DatabaseError
+from pipeline.files import sync_folder
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import track, working
 from pipeline.settings import Settings
 from pipeline.units import duration, quantity
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
+FORMAT_VERSION = 2
 
+# At full size a part is as large as it may be; of less data there are as many parts as several readers can share.
 _RANGES_PER_ROW_GROUP = 4
-_ROW_GROUPS_PER_PART = 8
+_MOST_RANGES_PER_PART = 16
+_FEWEST_PARTS = 16
+_WRITERS = 2
+
+_FIELDS = Path("dbt_project/seeds/feature_field.csv")
+_SPOOL = ".spool"
+
+Counts = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -64,7 +94,8 @@ class Side:
         keys: the table and the key whose values are the rows.
         features: the table of its features.
         columns: its own columns.
-        keys_per_range: rows that are asked for at once: at full size about 250,000 features of either side.
+        keys_per_range: rows that are asked for at once: at full size about 250,000 features of a sample, half of that
+            of a group.
     """
 
     name: str
@@ -75,26 +106,33 @@ class Side:
     keys_per_range: int
 
 
-SIDES = (
-    Side("sample", "samples", SAMPLE, SAMPLE_FEATURE, SAMPLE_COLUMNS, 16_384),
-    Side("common_feature_group", "common feature groups", GROUP_FEATURE, GROUP_FEATURE, GROUP_COLUMNS, 512),
-)
+GROUPS = Side("common_feature_group", "common feature groups", GROUP_FEATURE, GROUP_FEATURE, GROUP_COLUMNS, 256)
+SAMPLES = Side("sample", "samples", SAMPLE, SAMPLE_FEATURE, SAMPLE_COLUMNS, 16_384)
 
 
 @dataclass(frozen=True)
-class _Part:
-    path: str
-    rows: int
-    features: int
-    bytes: int
+class Choices:
+    """What a person may choose of an export.
+
+    Attributes:
+        vocabulary: how many impressions an id must be in to get an index, or the export whose vocabulary is used; None
+            for ids and values as they are printed.
+        shuffle: the seed of the random order of the samples; None for that of sample_id.
+    """
+
+    vocabulary: int | Path | None = None
+    shuffle: int | None = None
+
+
+_AS_PRINTED = Choices()
 
 
 @dataclass(frozen=True)
 class Exported:
     """What was written of one side."""
 
-    fields: Sequence[Field]
-    parts: Sequence[_Part]
+    fields: Sequence[Mapping[str, Any]]
+    parts: Sequence[Part]
 
     @property
     def rows(self) -> int:
@@ -107,68 +145,256 @@ class Exported:
         return sum(part.features for part in self.parts)
 
 
-def export(settings: Settings, folder: Path, connections: int) -> None:
+@dataclass(frozen=True)
+class _Plan:
+    """How a side is read, and what of it is written."""
+
+    side: Side
+    form: Form
+    ranges: Sequence[KeyRange]
+    num_rows: int
+    fields: Sequence[Field]
+
+    @property
+    def ranges_per_part(self) -> int:
+        return min(max(len(self.ranges) // _FEWEST_PARTS, 1), _MOST_RANGES_PER_PART)
+
+    @property
+    def num_parts(self) -> int:
+        return -(-len(self.ranges) // self.ranges_per_part)
+
+    @property
+    def schema(self) -> pa.Schema:
+        schema = file_schema(self.side.columns, self.fields, self.form)
+        return schema.with_metadata({"format_version": str(FORMAT_VERSION)})
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What an export is made of.
+
+    Attributes:
+        settings: name the server, the database and the data set.
+        readers: connections that see the tables of one load.
+        index: the features.
+        choices: what to make of ids and of the order.
+        folder: where it is written.
+        indexes: the index of each feature, where there was a vocabulary before the tables are read.
+    """
+
+    settings: Settings
+    readers: Sequence[MysqlConnection]
+    index: FieldIndex
+    choices: Choices
+    folder: Path
+    indexes: Places | None
+
+
+class _Tally:
+    """What has been seen of a side: impressions or groups by feature, and by field in the order of the plan."""
+
+    def __init__(self, num_features: int, num_fields: int) -> None:
+        self.counts = np.zeros(num_features, dtype=np.uint64)
+        self.num_owners = np.zeros(num_fields, dtype=np.int64)
+        self.longest = np.zeros(num_fields, dtype=np.int64)
+        self.is_one = np.ones(num_fields, dtype=bool)
+
+    def add(self, filled: Filled) -> None:
+        np.add.at(self.counts, filled.places, np.uint64(1))
+        self.num_owners += filled.num_owners
+        np.maximum(self.longest, filled.longest, out=self.longest)
+        self.is_one &= filled.is_one
+
+
+class _GroupRows:
+    """The common feature groups that are written, by the number of their row; and how many impressions each has."""
+
+    def __init__(self, keys: Sequence[pa.ChunkedArray]) -> None:
+        self._keys = np.array([key.encode() for chunk in keys for key in chunk.to_pylist()], dtype=np.bytes_)
+        self._order = np.argsort(self._keys)
+        self.impressions = np.zeros(len(self._keys), dtype=np.uint64)
+
+    def rows_of(self, keys: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Give for each key its row, -1 where there is none."""
+        if not len(self._keys):
+            return np.full(len(keys), -1, dtype=np.int32)
+        wanted = np.array([key.encode() for key in keys], dtype=np.bytes_)
+        places = np.searchsorted(self._keys, wanted, sorter=self._order)
+        rows = self._order[np.minimum(places, len(self._order) - 1)]
+        return np.where(self._keys[rows] == wanted, rows, -1).astype(np.int32)
+
+    def count(self, rows: pa.ChunkedArray) -> None:
+        """Count the impressions of each group."""
+        np.add.at(self.impressions, rows.drop_null().to_numpy(), np.uint64(1))
+
+
+@dataclass(frozen=True)
+class _Landed:
+    """A side that was read: the parts, or the rows that wait to be parts."""
+
+    plan: _Plan
+    tally: _Tally
+    parts: Sequence[Part] | Spool
+
+
+def export(settings: Settings, folder: Path, connections: int, choices: Choices = _AS_PRINTED) -> None:
     """Write the four tables as Parquet, and say what was written.
 
     Args:
         settings: name the server, the database and the data set.
         folder: gets the export, in place of an older one.
         connections: how many connections read at the same time.
+        choices: what to make of ids and of the order.
 
     Raises:
         DatabaseError: the tables are not there, are not of one load, or cannot be read.
-        UsageError: the folder holds something else.
+        UsageError: the folder holds something else, or the vocabulary is none.
         PipelineError: the disk is full, or another export writes to the folder.
     """
     begun = time.monotonic()
-    unfinished = folder.with_name(f".{folder.name}.incomplete")
-    with (
-        disk_errors(folder),
-        hold_lock(folder.with_name(f".{folder.name}.lock"), f"another make export is writing to {folder}"),
-    ):
-        _put_back(folder)
-        _require_replaceable(folder)
-        shutil.rmtree(unfinished, ignore_errors=True)
+    vocabulary = read_vocabulary(choices.vocabulary) if isinstance(choices.vocabulary, Path) else None
+    with new_export(folder) as unfinished:
         with open_readers(settings, connections) as published:
             say(f"reading {settings.database} of {settings.mysql.address}, load {published.load_id}")
-            readers = published.readers
             with working("read the fields"):
-                index = read_field_index(readers[0])
-            exported = {side.name: _export_side(settings, side, index, readers, unfinished) for side in SIDES}
-        write_json(unfinished / MANIFEST, _manifest(settings, published.load_id, exported))
-        _publish(unfinished, folder)
-    _say_summary(settings, folder, exported, time.monotonic() - begun)
+                index = read_field_index(published.readers[0])
+            indexes = vocabulary.indexes_of(index) if vocabulary else None
+            run = _Run(settings, published.readers, index, choices, unfinished, indexes)
+            groups, rows = _land_groups(run)
+            samples = _land_samples(run, rows)
+        if isinstance(choices.vocabulary, int) and isinstance(groups.parts, Spool):
+            origin = Origin(choices.vocabulary, settings.database, published.load_id)
+            counts = samples.tally.counts + _counts_by_impressions(groups.plan, groups.parts, rows, len(index.ids))
+            vocabulary = count_vocabulary(index, counts, origin)
+            run = replace(run, indexes=vocabulary.indexes_of(index))
+        written = {landed.plan.side.name: _written(run, landed) for landed in (samples, groups)}
+        shutil.rmtree(unfinished / _SPOOL, ignore_errors=True)
+        content = _manifest(settings, published.load_id, choices, written)
+        if vocabulary is not None:
+            content[FOLDER] = write_vocabulary(vocabulary, name_columns(index.names), unfinished)
+        write_manifest(unfinished, content)
+    _say_summary(settings, folder, written, content, time.monotonic() - begun)
 
 
-def _export_side(
-    settings: Settings, side: Side, index: FieldIndex, readers: Sequence[MysqlConnection], folder: Path
-) -> Exported:
+def _land_groups(run: _Run) -> tuple[_Landed, _GroupRows]:
+    keys: list[pa.ChunkedArray] = []
+    landed = _land(run, GROUPS, lambda owners: owners, lambda table: keys.append(table.column(0)))
+    return landed, _GroupRows(keys)
+
+
+def _land_samples(run: _Run, rows: _GroupRows) -> _Landed:
+    def complete(owners: pa.Table) -> pa.Table:
+        of_group = owners.column("common_feature_index").combine_chunks().dictionary_encode()
+        distinct, places = of_group.dictionary.to_pylist(), of_group.indices.to_numpy()
+        row = rows.rows_of(distinct)[places]
+        owners = owners.append_column("common_feature_row", pa.array(row, mask=row < 0))
+        owners = owners.append_column("sample_fold", pa.array(folds(owners.column("sample_id").to_pylist())))
+        return owners.append_column("group_fold", pa.array(folds(distinct)[places]))
+
+    return _land(run, SAMPLES, complete, lambda table: rows.count(table.column("common_feature_row")))
+
+
+def _land(
+    run: _Run, side: Side, complete: Callable[[pa.Table], pa.Table], watch: Callable[[pa.Table], None]
+) -> _Landed:
+    """Read a side; write it, or have it wait for a vocabulary or the end of a shuffle.
+
+    Args:
+        run: the export.
+        side: what is read.
+        complete: gives owners the columns that are not in the table.
+        watch: sees all rows, in the order of their keys.
+    """
+    plan = _plan(run, side)
+    tally = _Tally(len(run.index.ids), len(plan.fields))
+    (run.folder / side.name).mkdir()
+    seed = run.choices.shuffle if side is SAMPLES else None
+    with track(side.label, plan.num_rows, "rows") as progress, closing(_row_groups(run, plan, tally, complete)) as read:
+
+        def watched() -> Iterator[tuple[int, pa.Table]]:
+            for number, table in read:
+                watch(table)
+                yield number, table
+                progress.advance(len(table))
+
+        if seed is not None or (plan.form is INDEXED and run.indexes is None):
+            spool = Spool(run.folder / _SPOOL / side.name, plan.num_parts, plan.schema, seed)
+            with spool.filled() as put:
+                for number, table in watched():
+                    put(number, table)
+            return _Landed(plan, tally, spool)
+        parts = [
+            _write(run, plan, number, (table for _, table in of_part))
+            for number, of_part in groupby(watched(), itemgetter(0))
+        ]
+    return _Landed(plan, tally, parts)
+
+
+def _plan(run: _Run, side: Side) -> _Plan:
     with working(f"count the {side.label}"):
-        ranges, num_rows = plan_ranges(readers[0], side.keys, side.keys_per_range)
-        present = names_in(readers[0], side.features, index)
-    fields = tuple(field for field in name_columns(index.names) if field.name in present)
-    make_private_folder(folder / side.name)
+        ranges, num_rows = plan_ranges(run.readers[0], side.keys, side.keys_per_range)
+        present = names_in(run.readers[0], side.features, run.index)
+    fields = tuple(field for field in name_columns(run.index.names) if field.name in present)
+    return _Plan(side, PRINTED if run.choices.vocabulary is None else INDEXED, ranges, num_rows, fields)
 
-    def read(reader: MysqlConnection, keys: KeyRange) -> tuple[pa.Table, int]:
-        with explained(settings.mysql):
-            return _read_range(reader, side, keys, fields, index)
 
-    parts = []
-    schema = file_schema(side.columns, fields).with_metadata({"format_version": str(FORMAT_VERSION)})
-    with track(side.label, num_rows, "rows") as progress, closing(_read_ahead(readers, ranges, read)) as tables:
-        for number, part_ranges in enumerate(_slices(ranges, _RANGES_PER_ROW_GROUP * _ROW_GROUPS_PER_PART)):
-            path = folder / side.name / f"part-{number:05d}.parquet"
-            rows = features = 0
-            with _writer(path, schema) as writer:
-                for group in _slices(part_ranges, _RANGES_PER_ROW_GROUP):
-                    read_tables, counts = zip(*(next(tables) for _ in group), strict=True)
-                    table = pa.concat_tables(read_tables)
-                    writer.write_table(table, row_group_size=max(1, len(table)))
-                    rows, features = rows + len(table), features + sum(counts)
-                    progress.advance(len(table))
-            parts.append(_Part(f"{side.name}/{path.name}", rows, features, path.stat().st_size))
-    sync_folder(folder / side.name)
-    return Exported(fields, parts)
+def _row_groups(
+    run: _Run, plan: _Plan, tally: _Tally, complete: Callable[[pa.Table], pa.Table]
+) -> Generator[tuple[int, pa.Table], None, None]:
+    """Read a side, and give the number of a part and a row group of it, in the order of their keys."""
+
+    def read(reader: MysqlConnection, keys: KeyRange) -> tuple[pa.Table, Filled]:
+        with explained(run.settings.mysql):
+            return _read_range(reader, plan, keys, run.index, complete)
+
+    with closing(_read_ahead(run.readers, plan.ranges, read)) as tables:
+        for number, part_ranges in enumerate(_slices(plan.ranges, plan.ranges_per_part)):
+            for group in _slices(part_ranges, _RANGES_PER_ROW_GROUP):
+                read_tables, filled = zip(*(next(tables) for _ in group), strict=True)
+                for each in filled:
+                    tally.add(each)
+                yield number, pa.concat_tables(read_tables)
+
+
+def _write(run: _Run, plan: _Plan, number: int, tables: Iterator[pa.Table], *, is_sorted: bool = True) -> Part:
+    path = run.folder / plan.side.name / f"part-{number:05d}.parquet"
+    indexed = tables if run.indexes is None else (with_indexes(table, run.indexes) for table in tables)
+    return write_part(path, plan.schema, indexed, is_sorted=is_sorted)
+
+
+def _written(run: _Run, landed: _Landed) -> Exported:
+    """Write what waits, and describe what is written."""
+    plan, parts = landed.plan, landed.parts
+    if isinstance(parts, Spool):
+        spool = parts
+        with track(f"write the {plan.side.label}", plan.num_rows, "rows") as progress:
+
+            def write(number: int) -> Part:
+                part = _write(run, plan, number, spool.read(number), is_sorted=spool.seed is None)
+                spool.remove(number)
+                return part
+
+            parts = []
+            with ThreadPoolExecutor(_WRITERS) as pool:
+                for part in pool.map(write, range(plan.num_parts)):
+                    progress.advance(part.rows)
+                    parts.append(part)
+    sync_folder(run.folder / plan.side.name)
+    return Exported(_described(run, landed), parts)
+
+
+def _counts_by_impressions(plan: _Plan, spool: Spool, rows: _GroupRows, num_features: int) -> Counts:
+    """Count for each feature the impressions of the groups that have it."""
+    counts = np.zeros(num_features, dtype=np.uint64)
+    first = 0
+    for number in range(plan.num_parts):
+        for table in spool.read(number):
+            weights = rows.impressions[first : first + len(table)]
+            first += len(table)
+            for field in plan.fields:
+                for chunk in table.column(field.indexes).chunks:
+                    np.add.at(counts, chunk.flatten().to_numpy(), np.repeat(weights, chunk.value_lengths().to_numpy()))
+    return counts
 
 
 def _slices(items: Sequence[KeyRange], size: int) -> Iterator[Sequence[KeyRange]]:
@@ -179,14 +405,14 @@ def _slices(items: Sequence[KeyRange], size: int) -> Iterator[Sequence[KeyRange]
 def _read_ahead(
     readers: Sequence[MysqlConnection],
     ranges: Sequence[KeyRange],
-    read: Callable[[MysqlConnection, KeyRange], tuple[pa.Table, int]],
-) -> Generator[tuple[pa.Table, int], None, None]:
+    read: Callable[[MysqlConnection, KeyRange], tuple[pa.Table, Filled]],
+) -> Generator[tuple[pa.Table, Filled], None, None]:
     """Read ranges in their order, by all connections, and never more than two ranges ahead of each connection."""
     free: queue.SimpleQueue[MysqlConnection] = queue.SimpleQueue()
     for reader in readers:
         free.put(reader)
 
-    def read_by_a_free_one(keys: KeyRange) -> tuple[pa.Table, int]:
+    def read_by_a_free_one(keys: KeyRange) -> tuple[pa.Table, Filled]:
         reader = free.get()
         try:
             return read(reader, keys)
@@ -194,7 +420,7 @@ def _read_ahead(
             free.put(reader)
 
     pool = ThreadPoolExecutor(len(readers))
-    ahead: deque[Future[tuple[pa.Table, int]]] = deque()
+    ahead: deque[Future[tuple[pa.Table, Filled]]] = deque()
     try:
         for keys in ranges:
             ahead.append(pool.submit(read_by_a_free_one, keys))
@@ -207,19 +433,27 @@ def _read_ahead(
 
 
 def _read_range(
-    reader: MysqlConnection, side: Side, keys: KeyRange, fields: Sequence[Field], index: FieldIndex
-) -> tuple[pa.Table, int]:
+    reader: MysqlConnection, plan: _Plan, keys: KeyRange, index: FieldIndex, complete: Callable[[pa.Table], pa.Table]
+) -> tuple[pa.Table, Filled]:
+    side = plan.side
     rows = read_rows(reader, side.features, keys)
     if side.keys is side.features:
         owners, places = _owners_by_name(rows)
     else:
         owners = read_rows(reader, side.keys, keys).sort_by(side.keys.key)
         places = _places_by_id(rows.column(side.keys.key).to_numpy(), owners.column(side.keys.key).to_numpy(), side)
-    lists, without_column = fill_lists(_in_order(places, rows), len(owners), fields, index)
-    if without_column:
-        raise DatabaseError(f"{side.features.table} got features of {min(without_column)} while it was read")
-    schema = file_schema(side.columns, fields)
-    return pa.table([*(column.combine_chunks() for column in owners.columns), *lists], schema=schema), len(rows)
+    try:
+        filled = fill_lists(_in_order(places, rows), len(owners), plan.fields, index, plan.form)
+    except pa.ArrowInvalid as error:
+        raise DatabaseError(
+            f"{side.features.table} has a feature_value that is no number, {side.features.key}"
+            f" {keys.after or 'the first'} to {keys.last or 'the last'}: no load has put it there"
+        ) from error
+    if filled.without_column:
+        raise DatabaseError(f"{side.features.table} got features of {min(filled.without_column)} while it was read")
+    owners = complete(owners)
+    columns = [*(column.combine_chunks() for column in owners.columns), *filled.lists]
+    return pa.table(columns, schema=file_schema(side.columns, plan.fields, plan.form)), filled
 
 
 def _owners_by_name(rows: pa.Table) -> tuple[pa.Table, Any]:
@@ -253,24 +487,38 @@ def _in_order(places: Any, rows: pa.Table) -> Features:
     return Features(places[order], ids[order], values.take(pa.array(order)))
 
 
-@contextmanager
-def _writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Open a part, and bring it to the disk when it is written."""
-    own_columns = [field.name for field in schema if not pa.types.is_list(field.type)]
-    with path.open("xb") as file:
-        with pq.ParquetWriter(
-            file,
-            schema,
-            compression="zstd",
-            write_statistics=own_columns,
-            sorting_columns=[pq.SortingColumn(0)],
-        ) as writer:
-            yield writer
-        file.flush()
-        os.fsync(file.fileno())
+def _described(run: _Run, landed: _Landed) -> list[dict[str, Any]]:
+    """Describe the fields of a side, as the seed of dbt and the rows show them."""
+    with (run.settings.root / _FIELDS).open(newline="", encoding="utf-8") as file:
+        known = {row["feature_name"]: row for row in csv.DictReader(file)}
+    plan, tally = landed.plan, landed.tally
+    codes = run.index.codes_of(run.index.ids[tally.counts > 0])
+    cardinalities = np.bincount(codes, minlength=len(run.index.names))
+    return [
+        {
+            "name": field.name,
+            "side": plan.side.name,
+            "meaning": known[field.name]["meaning"] if field.name in known else None,
+            "multi_valued": bool(tally.longest[number] > 1),
+            "longest": int(tally.longest[number]),
+            "value_kind": _value_kind(known.get(field.name), is_one=bool(tally.is_one[number])),
+            "cardinality": int(cardinalities[run.index.names.index(field.name)]),
+            "coverage": int(tally.num_owners[number]) / plan.num_rows if plan.num_rows else 0.0,
+            plan.form.first_name: plan.form.columns_of(field)[0],
+            "values": field.values,
+        }
+        for number, field in enumerate(plan.fields)
+    ]
 
 
-def _manifest(settings: Settings, load_id: int, exported: dict[str, Exported]) -> dict[str, Any]:
+def _value_kind(known: Mapping[str, str] | None, *, is_one: bool) -> str:
+    """Give the kind of a field's values: `one` where each is 1, else the kind that is known, if it is another."""
+    if is_one:
+        return "one"
+    return known["value_kind"] if known and known["value_kind"] != "one" else "number"
+
+
+def _manifest(settings: Settings, load_id: int, choices: Choices, exported: dict[str, Exported]) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "database": settings.database,
@@ -278,11 +526,12 @@ def _manifest(settings: Settings, load_id: int, exported: dict[str, Exported]) -
         "mode": settings.mode,
         "load_id": load_id,
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "shuffle": choices.shuffle,
         **{
             name: {
                 "rows": side.rows,
                 "features": side.features,
-                "fields": [asdict(field) for field in side.fields],
+                "fields": side.fields,
                 "files": [asdict(part) for part in side.parts],
             }
             for name, side in exported.items()
@@ -290,47 +539,10 @@ def _manifest(settings: Settings, load_id: int, exported: dict[str, Exported]) -
     }
 
 
-def _require_replaceable(folder: Path) -> None:
-    """Refuse to put an export in the place of anything but an export or nothing."""
-    if not folder.is_symlink() and (not folder.exists() or _is_export(folder)):
-        return
-    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-        return
-    raise UsageError(f"OUTPUT is {folder}, which holds something else than an export: name a folder that is not there")
-
-
-def _is_export(folder: Path) -> bool:
-    return (
-        folder.is_dir()
-        and (folder / MANIFEST).is_file()
-        and {path.name for path in folder.iterdir()} == {MANIFEST, *(side.name for side in SIDES)}
-    )
-
-
-def _replaced(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.replaced")
-
-
-def _put_back(folder: Path) -> None:
-    """Finish what a run that was killed between two renames has begun: the old export is there until the new one is."""
-    replaced = _replaced(folder)
-    if replaced.exists() and not folder.exists():
-        replaced.rename(folder)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _publish(unfinished: Path, folder: Path) -> None:
-    """Give the export its name. Between the two renames there is none, which is not taken for a whole one."""
-    answer_with("the export is whole, or what was there before is put back by the same command")
-    if folder.exists():
-        folder.rename(_replaced(folder))
-    unfinished.rename(folder)
-    sync_folder(folder.parent)
-    shutil.rmtree(_replaced(folder), ignore_errors=True)
-
-
-def _say_summary(settings: Settings, folder: Path, exported: dict[str, Exported], seconds: float) -> None:
-    sample, group = (exported[side.name] for side in SIDES)
+def _say_summary(
+    settings: Settings, folder: Path, exported: dict[str, Exported], content: Mapping[str, Any], seconds: float
+) -> None:
+    sample, group = (exported[side.name] for side in (SAMPLES, GROUPS))
     parts = [*sample.parts, *group.parts]
     features = sample.features + group.features
     say(
@@ -339,4 +551,11 @@ def _say_summary(settings: Settings, folder: Path, exported: dict[str, Exported]
         f" {quantity(sum(part.bytes for part in parts), 'B')} in {len(parts)} files, {duration(seconds)}"
         f" ({features / max(seconds, 0.001):,.0f} features/s)"
     )
+    if FOLDER in content:
+        vocabulary = content[FOLDER]
+        size = sum(field["size"] for field in vocabulary["fields"].values())
+        say(
+            f"  indexes for {size:,} ids that are in at least {vocabulary['minimum']:,} impressions of"
+            f" {vocabulary['database']}, 0 for the others"
+        )
     say(f"  in {shown(folder)}; docs/export.md shows how to read it")

@@ -93,6 +93,8 @@ def main_of(
     command: Callable[[argparse.Namespace], None],
     interrupted: str,
     grace_seconds: float | None = None,
+    *,
+    is_private: bool = True,
 ) -> Callable[[Sequence[str] | None], int]:
     """Make the main function of a command, which takes its command line and gives its exit code.
 
@@ -101,12 +103,17 @@ def main_of(
         command: takes the options, and does the work as `run_command` has it.
         interrupted: as of `run_command`.
         grace_seconds: as of `run_command`.
+        is_private: as of `run_command`.
     """
 
     def main(arguments: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         return run_command(
-            lambda: command(options), verbose=options.verbose, interrupted=interrupted, grace_seconds=grace_seconds
+            lambda: command(options),
+            verbose=options.verbose,
+            interrupted=interrupted,
+            grace_seconds=grace_seconds,
+            is_private=is_private,
         )
 
     return main

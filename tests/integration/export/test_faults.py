@@ -32,12 +32,13 @@ from tests.integration.export.test_round_trip import assert_the_tables_are_there
 KILLED = """
 import os, pickle, signal, sys
 from pathlib import Path
-from export import job
+from export import job, parts
 
 owner, name, call = {
-    "first part": (job.pq.ParquetWriter, "write_table", 1),
-    "last part": (job.pq.ParquetWriter, "write_table", 2),
-    "manifest": (job, "write_json", 1),
+    "first part": (parts.pq.ParquetWriter, "write_table", 1),
+    "last part": (parts.pq.ParquetWriter, "write_table", 2),
+    "spool": (parts.Spool, "remove", 1),
+    "manifest": (job, "write_manifest", 1),
     "first rename": (Path, "rename", 1),
     "second rename": (Path, "rename", 2),
 }[sys.argv[1]]
@@ -50,7 +51,8 @@ def die(*args, **kwargs):
     return real(*args, **kwargs)
 
 setattr(owner, name, die)
-job.export(pickle.load(sys.stdin.buffer), Path(sys.argv[2]), 2)
+choices = job.Choices(2, 1) if sys.argv[1] == "spool" else job.Choices()
+job.export(pickle.load(sys.stdin.buffer), Path(sys.argv[2]), 2, choices)
 """
 
 
@@ -65,7 +67,7 @@ def kill_at(moment: str, tables: Tables, folder: Path) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
 
 
-@pytest.mark.parametrize("moment", ["first part", "last part", "manifest", "first rename"])
+@pytest.mark.parametrize("moment", ["first part", "last part", "spool", "manifest", "first rename"])
 def test_a_killed_export_leaves_nothing_that_looks_whole_and_the_next_one_succeeds(
     tables: Tables, tmp_path: Path, moment: str
 ) -> None:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.columns import GROUP_COLUMNS, Features, file_schema, fill_lists
+from export.columns import GROUP_COLUMNS, Features, file_schema, fill_lists, folds, numbers
 from export.fields import index_fields, name_columns
 
 # Whose ids are interleaved, as the source's are not.
@@ -25,23 +25,27 @@ def test_the_lists_hold_each_feature_once_under_its_owner_and_field(features: se
     )
     fields = name_columns(INDEX.names)
 
-    lists, without_column = fill_lists(arrow, 7, fields, INDEX)
+    filled = fill_lists(arrow, 7, fields, INDEX)
 
-    assert without_column == set()
-    for field, ids, values in zip(fields, lists[::2], lists[1::2], strict=True):
+    assert filled.without_column == set()
+    assert sorted(filled.places) == sorted(one for _, one in rows)
+    for number, (field, ids, values) in enumerate(zip(fields, filled.lists[::2], filled.lists[1::2], strict=True)):
         expected = [
             [one for owner, one in rows if owner == place and NAMES[one % 3] == field.name] for place in range(7)
         ]
         assert ids.to_pylist() == expected
         assert values.to_pylist() == [[f"{place}.{one}" for one in expected[place]] for place in range(7)]
+        assert filled.num_owners[number] == sum(map(bool, expected))
+        assert filled.longest[number] == max(map(len, expected))
+        assert filled.is_one[number] == all(pair == (1, 0) for pair in rows if NAMES[pair[1] % 3] == field.name)
 
 
 def test_a_field_without_columns_is_told_and_not_dropped_in_silence() -> None:
     features = Features(np.array([0, 0]), np.array([0, 1], np.uint32), pa.array(["1.0", "1.0"]))
 
-    _, without_column = fill_lists(features, 1, name_columns(INDEX.names)[:1], INDEX)
+    filled = fill_lists(features, 1, name_columns(INDEX.names)[:1], INDEX)
 
-    assert without_column == {"109_14"}
+    assert filled.without_column == {"109_14"}
 
 
 def test_no_column_may_be_null_and_each_list_carries_the_name_of_its_field() -> None:
@@ -50,3 +54,20 @@ def test_no_column_may_be_null_and_each_list_carries_the_name_of_its_field() -> 
     assert schema.names == ["common_feature_index", "ids_a%20b", "values_a%20b"]
     assert not any(field.nullable for field in schema)
     assert schema.field("ids_a%20b").metadata == {b"feature_name": b"a b"}
+
+
+def test_a_value_beyond_float32_becomes_its_largest_and_never_infinite() -> None:
+    given = ["1.0", "0.69315", "-1e99", "1e99", "1e-99", "16777217"]
+
+    found = numbers(pa.array(given)).to_pylist()
+
+    largest = float(np.finfo(np.float32).max)
+    assert found == [1.0, float(np.float32(0.69315)), -largest, largest, 0.0, 16777216.0]
+
+
+def test_folds_are_those_of_every_other_export() -> None:
+    # As MySQL gives them: select conv(left(sha2(1, 256), 8), 16, 10) % 100
+    assert folds([1, 2, "bacff91692951881"]).tolist() == [19, 54, 80]
+    counts = np.bincount(folds(range(20_000)), minlength=100)
+    assert counts.size == 100
+    assert ((counts - 200) ** 2 / 200).sum() < 150  # chi-square of 99 degrees: 1 in 1,000
