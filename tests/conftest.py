@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: what it imports may look at the environment too."""
     home = tempfile.TemporaryDirectory(prefix="deepcvr-home-")
     config.add_cleanup(home.cleanup)
+    # As pipeline/run_dbt.py has it: dbt, and what it has parsed, would be looked at again and again.
+    gc.set_threshold(100_000, 50, 50)
     config.stash[_ENVIRONMENT] = replace_surroundings(Path(home.name))
 
 

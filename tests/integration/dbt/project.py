@@ -132,6 +132,11 @@ class DbtProject:
         """All rows of a table, sorted."""
         return sorted(self.query(f"select * from `{table}`", database=database))
 
+    def checksums(self, database: str, *tables: str) -> dict[str, object]:
+        """What the server makes of the rows of tables, by their names; None for one that is not there."""
+        names = ", ".join(f"`{database}`.`{table}`" for table in tables)
+        return {str(name): checksum for name, checksum in self.query(f"checksum table {names}", database=STAGING)}
+
     def contents(self) -> dict[str, list[tuple[object, ...]]]:
         """All rows of the four tables, sorted."""
         return {table: self.rows(table) for table in TABLES}
@@ -145,11 +150,13 @@ class Published:
         load: rows per staging table.
         contents: rows per published table.
         schema: definition of each table in the database.
+        checksums: of the staged and the published tables.
     """
 
     load: Tables
     contents: dict[str, list[tuple[object, ...]]]
     schema: dict[str, str]
+    checksums: dict[str, object]
 
 
 def expected_contents(load: Tables) -> dict[str, list[tuple[object, ...]]]:
