@@ -106,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="write an archive of generated source data", parents=[common])
     generate.add_argument("--dataset", required=True, help="train or test")
     generate.add_argument("--output", required=True, type=Path, help="the archive to write, such as train.tar.gz")
+    generate.add_argument(
+        "--signal", action="store_true", help="let frequent labels depend on features, for a model to find"
+    )
     fill = commands.add_parser("fill", help="put generated archives into the embedded bucket", parents=[common])
     fill.add_argument("--force", action="store_true", help="replace the archives that are there")
     for command in (generate, fill):
@@ -141,7 +144,9 @@ def _run(arguments: list[str]) -> None:
     elif parsed.command == "sql":
         sql_client.open_client(settings)
     elif parsed.command == "generate":
-        services.source_data().generate_archive(parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed)
+        services.source_data().generate_archive(
+            parsed.output, parsed.dataset, scale=parsed.scale, seed=parsed.seed, signal=parsed.signal
+        )
         say(f"{parsed.output} written")
     else:
         services.fill_bucket(settings, say, scale=parsed.scale, seed=parsed.seed, force=parsed.force)

@@ -73,6 +73,11 @@ LABEL_ROWS = {(0, 0): 40_655_649, (1, 0): 1_635_454, (1, 1): 8_802, (0, 1): 230}
 # What even the smallest file holds, so that no kind of row goes unseen.
 LABEL_MINIMUM = {(0, 0): 0, (1, 0): 1, (1, 1): 3, (0, 1): 1}
 
+# Made up: of data with something for a model to find, which labels there are, in which ratio, and how far apart on the
+# logistic scale the features of a field may be.
+SIGNAL_LABEL_ROWS = {(0, 0): 700, (1, 0): 200, (1, 1): 99, (0, 1): 1}
+SIGNAL_EFFECTS = {"206": 6.0, "301": 4.0}
+
 # Skeleton rows of train that lack features.
 ROWS_WITHOUT_ITEM = 79
 ROWS_WITHOUT_INTENTIONS = 4_347

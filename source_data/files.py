@@ -60,10 +60,12 @@ def expected_bytes(dataset: str, *, scale: float) -> int:
     return round(scale * data_set.samples) * SKELETON_ROW_BYTES + round(scale * data_set.groups) * COMMON_ROW_BYTES
 
 
-def generate_archive(path: Path, dataset: str, *, scale: float, seed: int = GENERATED_SEED) -> ArchiveSummary:
+def generate_archive(
+    path: Path, dataset: str, *, scale: float, seed: int = GENERATED_SEED, signal: bool = False
+) -> ArchiveSummary:
     """Write the archive of a data set as `write_archive` does, and show how far it is."""
     with track(f"generate {dataset}", expected_bytes(dataset, scale=scale), "B") as progress:
-        return write_archive(path, dataset, scale=scale, seed=seed, progress=progress.advance)
+        return write_archive(path, dataset, scale=scale, seed=seed, signal=signal, progress=progress.advance)
 
 
 def write_archive(
@@ -72,6 +74,7 @@ def write_archive(
     *,
     scale: float,
     seed: int = GENERATED_SEED,
+    signal: bool = False,
     progress: Progress | None = None,
 ) -> ArchiveSummary:
     """Write the archive of a data set: a gzipped tar of its two CSV files.
@@ -83,13 +86,14 @@ def write_archive(
         dataset: `train` or `test`.
         scale: the share of the full size, from 0.00001 to 1.
         seed: names the random numbers.
+        signal: whether labels depend on features, and are frequent: something for a model to find.
         progress: called now and then with bytes done since the last call; `expected_bytes` in all.
 
     Raises:
         UsageError: an argument makes no sense, or another process is writing this archive.
         PipelineError: the archive cannot be written.
     """
-    plan = _plan(dataset, scale, seed)
+    plan = _plan(dataset, scale, seed, signal=signal)
     report = progress or (lambda _: None)
     with _writable(path), _folder_beside(path) as folder:
         summary = _write_csvs(folder, plan, report)
@@ -127,11 +131,11 @@ def _data_set(dataset: str, scale: float) -> DataSet:
     return DATA_SETS[dataset]
 
 
-def _plan(dataset: str, scale: float, seed: int) -> Plan:
+def _plan(dataset: str, scale: float, seed: int, *, signal: bool = False) -> Plan:
     if seed < 0:
         msg = f"seed {seed} is negative: use a whole number from 0"
         raise UsageError(msg)
-    return make_plan(_data_set(dataset, scale), scale, seed)
+    return make_plan(_data_set(dataset, scale), scale, seed, signal=signal)
 
 
 @contextmanager

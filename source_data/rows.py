@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -49,6 +49,8 @@ from source_data.facts import (
     PROFILE_DETAIL_COVERAGE,
     ROWS_WITHOUT_INTENTIONS,
     ROWS_WITHOUT_ITEM,
+    SIGNAL_EFFECTS,
+    SIGNAL_LABEL_ROWS,
     SINGLE_GROUP_SHARE,
     USER_COVERAGE,
     DataSet,
@@ -65,6 +67,9 @@ from source_data.text import (
     whole_value,
 )
 
+# Of the pairs of labels, for each row its place among them.
+Kinds = npt.NDArray[np.uint8]
+
 # About 220,000 structures to a chunk of either file: 5 MB of words. Changing these changes the data.
 SAMPLE_CHUNK, COMMON_CHUNK = 16_384, 512
 
@@ -77,6 +82,7 @@ class _Stream(IntEnum):
     GAPS = 2
     SAMPLES = 3
     COMMON = 4
+    SIGNAL = 5
 
 
 class _Gap(IntEnum):
@@ -99,6 +105,7 @@ class Plan:
         gaps: rows of each kind of gap.
         keys: the common feature index of each group, in the skeleton's order.
         sizes: the rows of each group.
+        signal: whether labels depend on features.
     """
 
     data_set: DataSet
@@ -108,16 +115,18 @@ class Plan:
     gaps: list[int]
     keys: Words
     sizes: Integers
+    signal: bool = False
 
     def rng(self, stream: _Stream, chunk: int = 0) -> np.random.Generator:
         """The random numbers of one purpose and chunk."""
         return np.random.default_rng([self.seed, list(DATA_SETS).index(self.data_set.name), stream, chunk])
 
 
-def make_plan(data_set: DataSet, scale: float, seed: int) -> Plan:
+def make_plan(data_set: DataSet, scale: float, seed: int, *, signal: bool = False) -> Plan:
     """Fix what holds for whole files: the rows, the labels, the gaps and the groups."""
     samples = round(scale * data_set.samples)
-    labels = apportion(samples, list(LABEL_ROWS.values()), list(LABEL_MINIMUM.values()))
+    label_rows = SIGNAL_LABEL_ROWS if signal else LABEL_ROWS
+    labels = apportion(samples, list(label_rows.values()), list(LABEL_MINIMUM.values()))
     without_item, lacking, _ = apportion(
         samples,
         [
@@ -135,6 +144,7 @@ def make_plan(data_set: DataSet, scale: float, seed: int) -> Plan:
         gaps=[samples - lacking - without_item, lacking, without_item],
         keys=np.empty(0, dtype=np.uint64),
         sizes=np.empty(0, dtype=np.int64),
+        signal=signal,
     )
     return _with_groups(plan, max(2, round(scale * data_set.groups)))
 
@@ -154,7 +164,7 @@ def _with_groups(plan: Plan, groups: int) -> Plan:
     # Rounding the running total, not each part, keeps the sum without a second pass.
     bounds = np.rint(np.cumsum(weight) * (spare / weight.sum())).astype(np.int64)
     sizes = least + np.diff(bounds, prepend=0)
-    return Plan(plan.data_set, plan.seed, plan.samples, plan.labels, plan.gaps, keys, sizes)
+    return replace(plan, keys=keys, sizes=sizes)
 
 
 def sample_chunks(plan: Plan) -> Iterator[Chunk]:
@@ -167,14 +177,47 @@ def sample_chunks(plan: Plan) -> Iterator[Chunk]:
     for number, (start, labels, gaps) in enumerate(zip(starts, all_labels, all_gaps, strict=True)):
         real_line = plan.data_set.first_line if number == 0 else None
         if real_line:
-            _make_first_plain(labels)
             _make_first_plain(gaps)
         rng = plan.rng(_Stream.SAMPLES, number)
         rows = np.arange(start, start + len(labels))
         keys = plan.keys[np.searchsorted(group_ends, rows, side="right")]
-        words = digits(rows + 1), sample_labels(labels.astype(np.int64), LABEL_ROWS)
-        chunk = render(rng, keys, _sample_structures(rng, plan.data_set, gaps), words)
+        structures = _sample_structures(rng, plan.data_set, gaps)
+        kinds = _kinds(plan, number, labels, structures)
+        if real_line:
+            _make_first_plain(kinds)
+        words = digits(rows + 1), sample_labels(kinds.astype(np.int64), LABEL_ROWS)
+        chunk = render(rng, keys, structures, words)
         yield _with_first_line(chunk, real_line) if real_line else chunk
+
+
+def _kinds(plan: Plan, number: int, kinds: Kinds, structures: Structures) -> Kinds:
+    return _by_features(plan.rng(_Stream.SIGNAL, number), kinds, structures) if plan.signal else kinds
+
+
+def _by_features(rng: np.random.Generator, kinds: Kinds, structures: Structures) -> Kinds:
+    """Give the same labels to other rows: clicks to those whose features call for them, conversions to some of these.
+
+    As a logistic model draws them, by effects of features, which are others for click and for conversion.
+    """
+    unclicked, clicked, converted, contradictory = range(len(LABEL_ROWS))
+    labels = np.full(len(kinds), unclicked, dtype=np.uint8)
+    by_click = np.argsort(-_logits(rng, len(kinds), structures, salt=1))
+    clicks = by_click[: int(np.isin(kinds, (clicked, converted)).sum())]
+    labels[clicks] = clicked
+    by_conversion = np.argsort(-_logits(rng, len(kinds), structures, salt=2)[clicks])
+    labels[clicks[by_conversion[: int((kinds == converted).sum())]]] = converted
+    others = rng.permutation(by_click[len(clicks) :])
+    labels[others[: int((kinds == contradictory).sum())]] = contradictory
+    return labels
+
+
+def _logits(rng: np.random.Generator, rows: int, structures: Structures, *, salt: int) -> Floats:
+    logits = rng.logistic(size=rows)
+    for name, effect in SIGNAL_EFFECTS.items():
+        of_field = structures.field == FIELD_NUMBER[name]
+        effects = effect * (uniform_of(structures.feature_id[of_field], salt) - 0.5)
+        np.add.at(logits, structures.row[of_field], effects)
+    return logits
 
 
 def _make_first_plain(kinds: npt.NDArray[np.uint8]) -> None:
