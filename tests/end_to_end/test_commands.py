@@ -171,6 +171,13 @@ def test_make_export_writes_every_sample_and_group(shell: Shell, project: Path) 
     for side, table in (("sample", "sample_feature"), ("common_feature_group", "common_feature_group")):
         counted = stream(embedded(project), TRAIN, f"select count(*) from {table}")
         assert list(counted) == [(manifest[side]["features"],)]
+    printed = succeed(shell, "make export VOCABULARY=10 SHUFFLE=1")
+    assert re.search(
+        r"  indexes for [0-9,]+ ids that are in at least 10 impressions of deepcvr_development_train", printed
+    )
+    assert set(parquet.read_table(folder / "sample", columns=["sample_id"])["sample_id"].to_pylist()) == {
+        *range(1, 42_301)
+    }
 
 
 @pytest.mark.usefixtures("built")
