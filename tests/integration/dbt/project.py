@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +150,13 @@ class Published:
         load: rows per staging table.
         contents: rows per published table.
         schema: definition of each table in the database.
-        checksums: of the staged and the published tables.
+        checksums: of the staged and the published tables, where tests share them.
     """
 
     load: Tables
     contents: dict[str, list[tuple[object, ...]]]
     schema: dict[str, str]
-    checksums: dict[str, object]
+    checksums: dict[str, object] = field(default_factory=dict)
 
 
 def expected_contents(load: Tables) -> dict[str, list[tuple[object, ...]]]:
