@@ -56,6 +56,7 @@ extract: setup ## download, unpack and explode into staging (DATASET=train|test 
 	@$(VENV)/python -m extract
 
 export: setup ## write the built tables as Parquet (DATASET MODE OUTPUT=folder VOCABULARY=10 SHUFFLE=1)
+	@$(VENV)/python -m export --check
 	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m export
 

@@ -59,7 +59,6 @@ _ENVIRONMENT = "  OUTPUT, VOCABULARY, SHUFFLE                    as the options\
 
 def _run(options: argparse.Namespace) -> None:
     # Here and not above: --help needs none of it.
-    from export.job import Choices, export
     from pipeline.settings import load_settings
 
     settings = load_settings(mode=options.mode, data_set=options.dataset)
@@ -69,6 +68,10 @@ def _run(options: argparse.Namespace) -> None:
         raise UsageError(f"OUTPUT is {output!r}: name a folder that is not there")
     vocabulary = _vocabulary(options.vocabulary or os.environ.get("VOCABULARY") or "")
     shuffle = _seed(options.shuffle or os.environ.get("SHUFFLE") or "")
+    if options.check:
+        return
+    from export.job import Choices, export
+
     export(settings, folder, options.connections, Choices(vocabulary, shuffle))
 
 
@@ -80,6 +83,8 @@ def _vocabulary(text: str) -> int | Path | None:
                 f"VOCABULARY is {text}: how many impressions an id must be in is 1 or more, and below 2^32"
             )
         return int(text)
+    if text and not Path(text, "manifest.json").is_file():
+        raise UsageError(f"VOCABULARY is {text!r}, expected a number of impressions, or the folder of an export")
     return Path(text).absolute() if text else None
 
 
@@ -93,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     environment = DATA_SET_ENVIRONMENT + _ENVIRONMENT + SERVER_ENVIRONMENT
     parser = command_parser("python -m export", _DESCRIPTION, examples=_EXAMPLES, environment=environment)
     add_data_set_options(parser)
+    parser.add_argument("--check", action="store_true", help="check the call and the settings, and do nothing")
     parser.add_argument("--vocabulary", metavar="N|FOLDER", help="write indexes for ids, see above")
     parser.add_argument("--shuffle", metavar="SEED", help="write the samples in a random order")
     parser.add_argument("--output", metavar="FOLDER", help="where to write it; an older export there is replaced")
