@@ -61,7 +61,7 @@ def train(folder, epochs=3):
     loss = nn.BCELoss()
     for epoch in range(epochs):
         for labels, own, common, group_of in batches(
-            folder, 1024, lambda t: pc.greater_equal(t["group_fold"], VALIDATION_FOLDS)
+            folder, 2048, lambda t: pc.greater_equal(t["group_fold"], VALIDATION_FOLDS)
         ):
             click, conversion = model(own, common, group_of)
             clicked = torch.tensor(labels["click"], dtype=torch.float32)
