@@ -46,7 +46,7 @@ def batches(folder, batch_size=4096, keep=lambda table: None, parts=None):
     groups = pq.read_table(Path(folder, "common_feature_group"), columns=columns)
     nothing = pa.table({name: [[]] for name in columns}, schema=groups.schema)  # of samples whose group is not there
     groups = pa.concat_tables([groups, nothing]).combine_chunks()
-    for part in parts or sorted(Path(folder, "sample").iterdir()):
+    for part in sorted(Path(folder, "sample").iterdir()) if parts is None else parts:
         table = pq.read_table(part)
         if (wanted := keep(table)) is not None:
             table = table.filter(wanted)
