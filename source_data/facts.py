@@ -73,10 +73,12 @@ LABEL_ROWS = {(0, 0): 40_655_649, (1, 0): 1_635_454, (1, 1): 8_802, (0, 1): 230}
 # What even the smallest file holds, so that no kind of row goes unseen.
 LABEL_MINIMUM = {(0, 0): 0, (1, 0): 1, (1, 1): 3, (0, 1): 1}
 
-# Made up: of data with something for a model to find, which labels there are, in which ratio, and how far apart on the
-# logistic scale the features of a field may be.
+# Made up: of data with something for a model to find, which labels there are, and in which ratio; on the
+# logistic scale, how far apart the features of a field may be for a click, and what having one of a field does for a
+# conversion.
 SIGNAL_LABEL_ROWS = {(0, 0): 700, (1, 0): 200, (1, 1): 99, (0, 1): 1}
-SIGNAL_EFFECTS = {"206": 6.0, "301": 4.0}
+CLICK_EFFECTS = {"206": 6.0, "301": 4.0}
+CONVERSION_EFFECTS = {"508": 1.5, "509": 3.0, "702": 3.0}
 
 # Skeleton rows of train that lack features.
 ROWS_WITHOUT_ITEM = 79

@@ -7,7 +7,7 @@ nothing that was generated before it. Only the groups' indexes and sizes are hel
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -36,6 +36,8 @@ from source_data.draws import (
 )
 from source_data.facts import (
     BRAND_COVERAGE,
+    CLICK_EFFECTS,
+    CONVERSION_EFFECTS,
     CROSSED_COVERAGE,
     DATA_SETS,
     FIELD_NUMBER,
@@ -49,7 +51,6 @@ from source_data.facts import (
     PROFILE_DETAIL_COVERAGE,
     ROWS_WITHOUT_INTENTIONS,
     ROWS_WITHOUT_ITEM,
-    SIGNAL_EFFECTS,
     SIGNAL_LABEL_ROWS,
     SINGLE_GROUP_SHARE,
     USER_COVERAGE,
@@ -197,26 +198,34 @@ def _kinds(plan: Plan, number: int, kinds: Kinds, structures: Structures) -> Kin
 def _by_features(rng: np.random.Generator, kinds: Kinds, structures: Structures) -> Kinds:
     """Give the same labels to other rows: clicks to those whose features call for them, conversions to some of these.
 
-    As a logistic model draws them, by effects of features, which are others for click and for conversion.
+    As a logistic model draws them: a click by which category and scene it is, a conversion by what the user's histories
+    have of the item.
     """
     unclicked, clicked, converted, contradictory = range(len(LABEL_ROWS))
     labels = np.full(len(kinds), unclicked, dtype=np.uint8)
-    by_click = np.argsort(-_logits(rng, len(kinds), structures, salt=1))
+    click = _logits(rng, len(kinds), structures, CLICK_EFFECTS, lambda ids: uniform_of(ids, salt=1) - 0.5)
+    by_click = np.argsort(-click)
     clicks = by_click[: int(np.isin(kinds, (clicked, converted)).sum())]
     labels[clicks] = clicked
-    by_conversion = np.argsort(-_logits(rng, len(kinds), structures, salt=2)[clicks])
+    conversion = _logits(rng, len(kinds), structures, CONVERSION_EFFECTS, lambda ids: np.ones(len(ids)))
+    by_conversion = np.argsort(-conversion[clicks])
     labels[clicks[by_conversion[: int((kinds == converted).sum())]]] = converted
     others = rng.permutation(by_click[len(clicks) :])
     labels[others[: int((kinds == contradictory).sum())]] = contradictory
     return labels
 
 
-def _logits(rng: np.random.Generator, rows: int, structures: Structures, *, salt: int) -> Floats:
+def _logits(
+    rng: np.random.Generator,
+    rows: int,
+    structures: Structures,
+    effects: Mapping[str, float],
+    share: Callable[[Integers], Floats],
+) -> Floats:
     logits = rng.logistic(size=rows)
-    for name, effect in SIGNAL_EFFECTS.items():
+    for name, effect in effects.items():
         of_field = structures.field == FIELD_NUMBER[name]
-        effects = effect * (uniform_of(structures.feature_id[of_field], salt) - 0.5)
-        np.add.at(logits, structures.row[of_field], effects)
+        np.add.at(logits, structures.row[of_field], effect * share(structures.feature_id[of_field]))
     return logits
 
 

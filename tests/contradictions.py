@@ -85,7 +85,7 @@ def contradicting_files(chance: random.Random, num_samples: int = 300) -> tuple[
         if chance.random() < 0.5:
             chance.shuffle(lines)
         for _ in range(chance.randrange(6)):
-            number = chance.randrange(1, len(lines))
+            number = chance.randrange(1, max(2, len(lines)))
             lines.insert(chance.choice([0, 1, len(lines) - 1, len(lines), chance.randrange(len(lines))]), other(number))
         for _ in range(chance.randrange(3)):  # the same line again
             lines.insert(chance.randrange(len(lines)), chance.choice(lines))
