@@ -36,7 +36,7 @@ def cut(bag, rows):
     return indexes[first:end], weights[first:end], starts[rows] - first
 
 
-def batches(folder, batch_size=4096, keep=lambda table: None, parts=None):
+def batches(folder, batch_size=8192, keep=lambda table: None, parts=None):
     """Give batches: labels, the bags of the samples' own fields, those of their groups, and which each sample has.
 
     A group is once in a batch. `keep` gives a mask of the rows that are wanted; `parts` are the files to read.
