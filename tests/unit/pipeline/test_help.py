@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = sorted(
     str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__main__")
     for path in ROOT.glob("[!.]*/*.py")
-    if '__name__ == "__main__"' in path.read_text() and path.parts[-2] not in ("spark_jobs", "tests")
+    if '__name__ == "__main__"' in path.read_text() and path.parts[-2] not in ("docs", "spark_jobs", "tests")
     if path.parts[-2] != "benchmarks" or path.stem == "__main__"
     if path.stem != "run_dbt"  # whose help is dbt's
 )
