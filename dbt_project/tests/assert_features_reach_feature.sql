@@ -1,4 +1,5 @@
 -- The features that the load counted are in staging and in feature, each with its name.
+-- feature has an id once, by its key: an id under two names is one more row in staging.
 with counted as (
     select coalesce(max(feature_loads.num_features), 0) as num_features
     from {{ ref('stg_feature_load') }} as feature_loads

@@ -14,6 +14,7 @@
     {%- do require_current_load(load_id) -%}
     {%- do run_query("drop table if exists " ~ next_relation) -%}
     {%- do run_query(create_from_contract_sql(next_relation, contract, load_id)) -%}
+    {%- if config.get('list_repeated_keys') -%}{%- do refuse_repeated_keys(sql, contract) -%}{%- endif -%}
     {#-
         With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
         key is checked all the same, and the table has no foreign key yet.
@@ -65,6 +66,45 @@
     select {{ column_names }} from (
         {{ sql }}
     ) as model_rows
+{% endmacro %}
+
+
+{% macro refuse_repeated_keys(sql, contract) %}
+    {%- set key = contract.primary_key | join(', ') -%}
+    {#- Whether there is one at all is a tenth of the work of listing them. -#}
+    {%- set any_repeated -%}
+        select 1 from ({{ sql }}) as model_rows
+        group by {{ key }}
+        having count(*) > 1
+        limit 1
+    {%- endset -%}
+    {%- if run_query(any_repeated) | length == 0 -%}{{ return('') }}{%- endif -%}
+    {%- set others = contract.columns | map(attribute='name') | reject('in', contract.primary_key) | list -%}
+    {%- set repeated -%}
+        select
+            concat_ws(' ', {{ key }}) as key_value,
+            group_concat(concat_ws(' ', {{ others | join(', ') }}) order by {{ others | join(', ') }} separator ' and ') as names,
+            count(*) over () as num_keys
+        from (
+            {{ sql }}
+        ) as model_rows
+        group by {{ key }}
+        having count(*) > 1
+        order by {{ key }}
+        limit 5
+    {%- endset -%}
+    {%- set found = run_query(repeated) -%}
+    {%- if found | length > 0 -%}
+        {%- set examples = [] -%}
+        {%- for row in found.rows -%}
+            {%- do examples.append(contract.primary_key | join(', ') ~ " " ~ row['key_value'] ~ " stands under " ~ row['names']) -%}
+        {%- endfor -%}
+        {{ exceptions.raise_compiler_error(
+            this ~ " was not replaced: " ~ found.rows[0]['num_keys'] ~ " values of "
+            ~ contract.primary_key | join(', ') ~ " have more than one " ~ others | join(', ') ~ " in staging: "
+            ~ examples | join('; ') ~ (". Only the first five are listed." if found.rows[0]['num_keys'] > 5 else ".")
+        ) }}
+    {%- endif -%}
 {% endmacro %}
 
 

@@ -1,4 +1,4 @@
--- The load has rejected what gives an id a second name; the primary key holds it to that.
+-- An id that the source prints under two names has two rows here: the materialization refuses to choose between them.
 with staged as (
     select * from {{ ref('stg_feature') }}
 ),

@@ -184,14 +184,15 @@ def test_an_orphan_stops_the_publication_of_its_table(project: DbtProject, publi
     assert project.schema() == published.schema
 
 
-def test_a_feature_under_two_names_stops_the_build(project: DbtProject, published: Published) -> None:
-    feature_id, _ = published.load["feature"][0]
+def test_a_feature_under_two_names_stops_the_build_and_is_listed(project: DbtProject, published: Published) -> None:
+    feature_id, name = published.load["feature"][0]
     project.query(f"insert into feature values ({feature_id}, '205')", database=STAGING)
 
     succeeded, output = project.attempt("run")
 
     assert not succeeded
-    assert f"Duplicate entry '{feature_id}'" in output
+    assert f"1 values of feature_id have more than one feature_name in staging: feature_id {feature_id} " in output
+    assert f"stands under {name} and 205" in output
     assert project.contents() == published.contents
 
 
