@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 from export.vocabulary import FOLDER as VOCABULARY
 from export.vocabulary import MANIFEST
 from pipeline.errors import UsageError
-from pipeline.files import disk_errors, hold_lock, sync_folder
+from pipeline.files import disk_errors, hold_lock, new_file, sync_folder
 from pipeline.interrupt import answer_with
 
 SIDES = ("sample", "common_feature_group")
@@ -43,10 +42,8 @@ def new_export(folder: Path) -> Iterator[Path]:
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """Write what an export holds, as its last file."""
-    with (folder / MANIFEST).open("x", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    with new_file(folder / MANIFEST) as file:
+        file.write(json.dumps(content, indent=1).encode())
 
 
 def _require_replaceable(folder: Path) -> None:

@@ -7,7 +7,6 @@ that of a random part, and gives each part a random order, so that few parts at 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline.files import new_file
 
 ROW_GROUP = 65_536
 
@@ -45,20 +46,20 @@ def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], *, is_
     own_columns = [field.name for field in schema if not pa.types.is_list(field.type)]
     first_lists = [place for place, field in enumerate(schema) if pa.types.is_list(field.type)][::2]
     rows = features = 0
-    with path.open("xb") as file:
-        with pq.ParquetWriter(
+    with (
+        new_file(path) as file,
+        pq.ParquetWriter(
             file,
             schema,
             compression="zstd",
             write_statistics=own_columns,
             sorting_columns=[pq.SortingColumn(0)] if is_sorted else None,
-        ) as writer:
-            for table in tables:
-                writer.write_table(table, row_group_size=max(1, len(table)))
-                rows += len(table)
-                features += sum(_num_elements(table.column(place)) for place in first_lists)
-        file.flush()
-        os.fsync(file.fileno())
+        ) as writer,
+    ):
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            rows += len(table)
+            features += sum(_num_elements(table.column(place)) for place in first_lists)
     return Part(f"{path.parent.name}/{path.name}", rows, features, path.stat().st_size)
 
 
@@ -94,7 +95,7 @@ class Spool:
 
             def put(number: int, table: pa.Table) -> None:
                 if self.seed is None:
-                    writers[number].write_table(table)
+                    writers[number].write_table(table.combine_chunks())  # one batch, as it is one row group
                     return
                 parts = self._keys_of(table) % np.uint64(self.num_parts)
                 order = np.argsort(parts, kind="stable")

@@ -5,7 +5,6 @@ Of each field, the ids that enough impressions have get the indexes 1 to n, the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from export.fields import Field, FieldIndex, Places
 from pipeline.errors import UsageError
-from pipeline.files import read_json
+from pipeline.files import new_file, read_json, sync_folder
 
 FOLDER = "vocabulary"
 MANIFEST = "manifest.json"
@@ -117,15 +116,14 @@ def write_vocabulary(vocabulary: Vocabulary, fields: Sequence[Field], folder: Pa
     for field in fields:
         found = vocabulary.fields.get(field.name) or FieldVocabulary(_SCHEMA.empty_table(), 1.0)
         path = folder / FOLDER / f"{field.suffix}.parquet"
-        with path.open("xb") as file:
+        with new_file(path) as file:
             pq.write_table(found.entries, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
         written[field.name] = {
             "path": f"{FOLDER}/{path.name}",
             "size": len(found.entries),
             "coverage": found.coverage,
         }
+    sync_folder(folder / FOLDER)
     return {**asdict(vocabulary.origin), "fields": written}
 
 

@@ -62,6 +62,15 @@ def open_private(path: Path) -> Any:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[io.BufferedWriter]:
+    """Open a file that is not there, as the umask has it, and bring it to the disk when it is written."""
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def make_private_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing, for its owner only."""
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):

@@ -183,16 +183,12 @@ def sample_chunks(plan: Plan) -> Iterator[Chunk]:
         rows = np.arange(start, start + len(labels))
         keys = plan.keys[np.searchsorted(group_ends, rows, side="right")]
         structures = _sample_structures(rng, plan.data_set, gaps)
-        kinds = _kinds(plan, number, labels, structures)
+        kinds = _by_features(plan.rng(_Stream.SIGNAL, number), labels, structures) if plan.signal else labels
         if real_line:
             _make_first_plain(kinds)
         words = digits(rows + 1), sample_labels(kinds.astype(np.int64), LABEL_ROWS)
         chunk = render(rng, keys, structures, words)
         yield _with_first_line(chunk, real_line) if real_line else chunk
-
-
-def _kinds(plan: Plan, number: int, kinds: Kinds, structures: Structures) -> Kinds:
-    return _by_features(plan.rng(_Stream.SIGNAL, number), kinds, structures) if plan.signal else kinds
 
 
 def _by_features(rng: np.random.Generator, kinds: Kinds, structures: Structures) -> Kinds:
