@@ -9,13 +9,14 @@
                 ~ "into a schema of your own") -%}
         {%- endif -%}
         {%- set favors_state = invocation_args_dict.get('defer') and invocation_args_dict.get('favor_state') -%}
-        {%- set present, wanting = relations_in_schemas(), {} -%}
+        {%- set present, wanting, remedy = relations_in_schemas(), {}, namespace(command='build -s marts') -%}
         {%- for id in selected_resources if id in graph.nodes and graph.nodes[id].package_name == project_name -%}
             {%- for parent_id in graph.nodes[id].depends_on.nodes if parent_id not in selected_resources -%}
                 {%- set parent = graph.nodes.get(parent_id) -%}
                 {%- if parent and parent.resource_type in ('model', 'snapshot') and parent.config.materialized != 'ephemeral'
                     and (favors_state or (parent.schema ~ '.' ~ parent.alias) not in present) -%}
                     {%- do wanting.update({parent.name: graph.nodes[id].name}) -%}
+                    {%- if 'marts' not in parent.fqn -%}{%- set remedy.command = 'run' -%}{%- endif -%}
                 {%- endif -%}
             {%- endfor -%}
         {%- endfor -%}
@@ -26,7 +27,7 @@
         {%- elif wanting -%}
             {%- do refuse(wanting.keys() | sort | join(', ') ~ (" is" if wanting | length == 1 else " are") ~ " not built for "
                 ~ run_data_set() ~ ", and " ~ wanting.values() | first ~ " reads " ~ ("it" if wanting | length == 1 else "them")
-                ~ ": run " ~ dbt_command('run')) -%}
+                ~ ": run " ~ dbt_command(remedy.command)) -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}

@@ -80,7 +80,7 @@
         {%- for expression in contract.checks %},
         check ({{ expression }})
         {%- endfor %}
-    ) {{ table_options() }} comment = {{ quoted_comment('built from load ' ~ load_id ~ contract.comment, 2048) }}
+    ) {{ table_options() }} comment = {{ quoted_comment('built' ~ (' from load ' ~ load_id if load_id) ~ contract.comment, 2048) }}
 {% endmacro %}
 
 

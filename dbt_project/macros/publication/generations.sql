@@ -17,6 +17,12 @@
 {% endmacro %}
 
 
+{#- Whether a table is one of the four, which are of one load: all others are made from what these hold. -#}
+{% macro is_core(node) %}
+    {{ return(node.fqn[1] == 'core') }}
+{% endmacro %}
+
+
 {% macro published_tables() %}
     {%- set tables = [] -%}
     {%- for node in graph.nodes.values() if node.config.materialized == 'table' and is_published(node) -%}

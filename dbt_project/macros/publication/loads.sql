@@ -58,7 +58,7 @@
             and run_query("select 1 from " ~ table.relation ~ " limit 1") | length > 0 -%}
             {%- do problems.append("it has no row for " ~ table.relation ~ ", which has some") -%}
         {%- endif -%}
-        {%- if not is_selected and load_of(table.relation) != load_id -%}
+        {%- if not is_selected and is_core(table.node) and load_of(table.relation) != load_id -%}
             {%- do refuse(
                 "Load " ~ load_id ~ " of " ~ run_data_set() ~ " is newer than " ~ table.relation ~ ", which is not among what "
                 ~ "is to be built: the four tables are built together, by " ~ dbt_command('run')

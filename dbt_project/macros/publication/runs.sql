@@ -4,8 +4,10 @@
         {%- do prepare_build_session() -%}
         {%- do hold_build() -%}
         {%- do put_back_replaced_tables() -%}
-        {%- do require_complete_load() -%}
-        {%- do require_publishable_load() -%}
+        {%- if builds_tables(of_core=true) -%}
+            {%- do require_complete_load() -%}
+            {%- do require_publishable_load() -%}
+        {%- endif -%}
     {%- endif -%}
 {% endmacro %}
 
@@ -15,7 +17,7 @@
     {%- if execute and builds_tables() and adapter.holds_lock(build_lock()) -%}
         {%- do prepare_build_session() -%}
         {%- set failed = unbuilt_tables(results) -%}
-        {%- set problem = 'failed' if failed else what_parts_the_tables() -%}
+        {%- set problem = 'failed' if failed else (what_parts_the_tables() if builds_tables(of_core=true)) -%}
         {%- if problem -%}
             {%- do put_back_replaced_tables() -%}
             {#- A hook at the end fails by its statement: what it raises dbt takes for Ctrl-C. A signal has 128 characters. -#}
@@ -32,11 +34,14 @@
 
 
 {#-
-    Whether the command builds published tables. `dbt test` and `dbt seed` run the same hooks, and `dbt compile` and `dbt
-    docs generate` render them.
+    Whether the command builds published tables, or those of the four. `dbt test` and `dbt seed` run the same hooks, and
+    `dbt compile` and `dbt docs generate` render them.
 -#}
-{% macro builds_tables() %}
-    {%- set selected = published_tables() | map(attribute='node.unique_id') | select('in', selected_resources) | list -%}
+{% macro builds_tables(of_core=false) %}
+    {%- set selected = [] -%}
+    {%- for table in published_tables() if table.node.unique_id in selected_resources and (is_core(table.node) or not of_core) -%}
+        {%- do selected.append(table) -%}
+    {%- endfor -%}
     {{ return(flags.WHICH in ('run', 'build', 'retry') and selected | length > 0) }}
 {% endmacro %}
 
@@ -53,8 +58,8 @@
 
 
 {#-
-    One run at a time builds in a schema, and from a staging database that nobody loads into. The locks are held by a
-    connection of their own until dbt has ended. `make extract` waits for them (pipeline/registry.py has the same names).
+    One run at a time builds in a schema, and the four from a staging database that nobody loads into. The locks are held by
+    a connection of their own until dbt has ended. `make extract` waits for them (pipeline/registry.py has the same names).
 -#}
 {% macro hold_build() %}
     {%- set staging = target.schema ~ '_staging' -%}
@@ -64,10 +69,12 @@
         {%- set held, holder = adapter.hold_lock(build_lock(), 86400) -%}
         {%- if not held -%}{%- do refuse("Another connection has been building in " ~ target.schema ~ " for a day") -%}{%- endif -%}
     {%- endif -%}
-    {%- set held, holder = adapter.hold_lock('deepcvr:' ~ staging, 10) -%}
-    {%- if not held -%}
-        {%- do refuse("make extract is loading into " ~ staging ~ " (connection " ~ holder ~ "): run the same command again "
-            ~ "when it has ended") -%}
+    {%- if builds_tables(of_core=true) -%}
+        {%- set held, holder = adapter.hold_lock('deepcvr:' ~ staging, 10) -%}
+        {%- if not held -%}
+            {%- do refuse("make extract is loading into " ~ staging ~ " (connection " ~ holder ~ "): run the same command "
+                ~ "again when it has ended") -%}
+        {%- endif -%}
     {%- endif -%}
     {#- What a killed run has left running on the server ends first. -#}
     {%- for relation in published_tables() | map(attribute='relation') | list + [schema_itself()] -%}
@@ -85,13 +92,16 @@
     {%- do drop_generations('next') -%}
     {%- do drop_generations('dropped') -%}
     {%- set renames, loads = [], [] -%}
-    {%- for old in generations('old_1') -%}{%- do loads.append(load_of(old)) -%}{%- endfor -%}
-    {%- if loads -%}
+    {%- for table in published_tables() if is_core(table.node) and table_kind(generation_of(table.relation, 'old_1')) -%}
+        {%- do loads.append(load_of(generation_of(table.relation, 'old_1'))) -%}
+    {%- endfor -%}
+    {%- if generations('old_1') -%}
         {%- for table in published_tables() -%}
             {%- set old, next = generation_of(table.relation, 'old_1'), generation_of(table.relation, 'next') -%}
             {%- set is_replaced = table_kind(old) != '' -%}
-            {#- Where there was no table before, what the run has made goes too. -#}
-            {%- if table_kind(table.relation) and (is_replaced or load_of(table.relation) not in loads) -%}
+            {#- Where there was none of the four before, what the run has made goes too. -#}
+            {%- set is_new = loads and is_core(table.node) and load_of(table.relation) not in loads -%}
+            {%- if table_kind(table.relation) and (is_replaced or is_new) -%}
                 {%- do renames.append(table.relation ~ " to " ~ next) -%}
             {%- endif -%}
             {%- if is_replaced -%}{%- do renames.append(old ~ " to " ~ table.relation) -%}{%- endif -%}
@@ -134,7 +144,7 @@
     {%- set other_load = what_replaced_load(load_id) -%}
     {%- if other_load -%}{{ return(other_load) }}{%- endif -%}
     {%- for table in published_tables() if table_kind(table.relation) -%}
-        {%- if load_of(table.relation) != load_id -%}
+        {%- if is_core(table.node) and load_of(table.relation) != load_id -%}
             {{ return(table.relation ~ " is of load " ~ load_of(table.relation) ~ ", and what was built is of load " ~ load_id
                 ~ ": nothing was replaced. Run: " ~ dbt_command('run')) }}
         {%- endif -%}
@@ -143,7 +153,7 @@
             {%- set orphans = describe_orphans(table.relation, declared) -%}
             {%- if orphans -%}
                 {{ return(table.relation ~ " still belongs to the former " ~ declared.parent.identifier ~ ": " ~ orphans
-                    ~ ". Nothing was replaced. Run: " ~ dbt_command('run -s ' ~ declared.parent.identifier ~ '+')) }}
+                    ~ ". Nothing was replaced. Run: " ~ dbt_command('run -s ' ~ declared.parent.identifier ~ '+ --exclude marts')) }}
             {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}

@@ -10,8 +10,9 @@
     {%- do hold_name(this) -%}
     {%- do assert_columns_match_contract(sql, contract) -%}
 
-    {%- set load_id = current_load_id() -%}
-    {%- do require_current_load(load_id) -%}
+    {#- Other tables read the four, which stay as they are while this run holds the lock of a build. -#}
+    {%- set load_id = current_load_id() if is_core(model) else load_of(this_sample()) -%}
+    {%- if is_core(model) -%}{%- do require_current_load(load_id) -%}{%- endif -%}
     {%- do run_query("drop table if exists " ~ next_relation) -%}
     {%- do run_query(create_from_contract_sql(next_relation, contract, load_id)) -%}
     {%- if config.get('list_repeated_keys') -%}{%- do refuse_repeated_keys(sql, contract) -%}{%- endif -%}
@@ -25,7 +26,7 @@
     {%- endcall -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
     {%- do add_foreign_keys(next_relation, contract.foreign_keys) -%}
-    {%- do require_current_load(load_id) -%}
+    {%- if is_core(model) -%}{%- do require_current_load(load_id) -%}{%- endif -%}
     {%- do swap_in(next_relation, target_relation) -%}
     {%- do release_name(this) -%}
     {#- Grants are to a name, and stay where a table takes it over from another. -#}

@@ -172,7 +172,7 @@ def expected_contents(load: Tables) -> dict[str, list[tuple[object, ...]]]:
 def create_project(folder: Path, root: Path, mysql: MysqlSettings) -> DbtProject:
     """Make a folder that stands for the root of the project, with the profile's server in the place it names."""
     (folder / ".embedded").mkdir(parents=True)
-    for name in ("dbt_project.yml", "profiles.yml", "pipeline.yml"):
+    for name in ("dbt_project.yml", "profiles.yml", "selectors.yml", "pipeline.yml"):
         (folder / name).symlink_to(root / name)
     shutil.copytree(root / "dbt_project", folder / "dbt_project")
     if mysql.host is None:

@@ -18,8 +18,8 @@ Node = dict[str, Any]
 
 # What the package lets a project set: the tests that prove a key, and the prefixes of the models of a layer.
 KEY_TESTS = [{"unique", "not_null"}, {"adds_up_to"}, {"contract_is_enforced"}]
-PREFIXES = {"staging": ("stg_",), "core": ("fct_", "dim_"), "reporting": ("rpt_",)}
-MARTS = ("core", "reporting")
+PREFIXES = {"staging": ("stg_",), "core": ("fct_", "dim_"), "marts": ("fct_", "dim_"), "reporting": ("rpt_",)}
+MARTS = ("core", "marts", "reporting")
 
 # A variable, a name in quotes or one with a dot, where a table is read.
 HARD_CODED = re.compile(r"""(?<!distinct )\b(?:from|join)\s+(?:\{\{\s*var\b|[`"'\[]|[\w-]+\.)""", re.IGNORECASE)

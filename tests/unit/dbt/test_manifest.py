@@ -92,12 +92,12 @@ def test_tests_are_read_and_of_the_expected_kinds(manifest: Node) -> None:
     assert kinds == {
         "accepted_values": 5,
         "adds_up_to": 7,
-        "contract_is_enforced": 4,
+        "contract_is_enforced": 7,
         "not_null": 1,
         "num_features_match": 2,
-        "relationship_to_many": 1,
+        "relationship_to_many": 2,
         "relationships": 1,
-        "singular": 13,
+        "singular": 16,
         "structures_reach": 2,
         "unique": 1,
     }
