@@ -7,6 +7,7 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 
     run_module("benchmarks.document")
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -73,9 +74,13 @@ def draw(runs: Iterable[Run], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure as Drawing
 
+    from pipeline.page import FAINT, INK, standalone
+
     by_server = {server: [run for run in runs if run.server == server] for server in NAMES}
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "deepcvr", "font.family": "sans-serif"})
-    drawing = Drawing(figsize=(9, 3.6), layout="constrained", facecolor="white")
+    mpl.rcParams.update({"text.color": INK, "axes.titlecolor": INK, "axes.labelcolor": FAINT, "axes.edgecolor": FAINT})
+    mpl.rcParams.update({"xtick.color": FAINT, "ytick.color": FAINT, "grid.color": FAINT})
+    drawing = Drawing(figsize=(9, 3.6), layout="constrained")
     panels = drawing.subplots(1, len(by_server), sharex=True, sharey=True)
     for panel, (server, of_server) in zip(panels, by_server.items(), strict=True):
         for stage, name in _PLOTTED.items():
@@ -89,7 +94,9 @@ def draw(runs: Iterable[Run], path: Path) -> None:
     panels[0].set_ylabel("seconds")
     drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, format="svg", metadata={"Date": None})
+    content = io.StringIO()
+    drawing.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    path.write_text(standalone(content.getvalue()), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

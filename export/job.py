@@ -7,7 +7,6 @@ index, so that a sample can name its group by the number of its row.
 
 from __future__ import annotations
 
-import csv
 import queue
 import shutil
 import time
@@ -64,6 +63,7 @@ from export.vocabulary import (
 )
 from pipeline.cli import say, shown
 from pipeline.errors import DatabaseError
+from pipeline.fields import known_fields
 from pipeline.files import sync_folder
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import track, working
@@ -78,7 +78,6 @@ _MOST_RANGES_PER_PART = 16
 _FEWEST_PARTS = 16
 _WRITERS = 2
 
-_FIELDS = Path("dbt_project/seeds/feature_field.csv")
 _SPOOL = ".spool"
 
 Counts = npt.NDArray[np.uint64]
@@ -489,8 +488,7 @@ def _in_order(places: Any, rows: pa.Table) -> Features:
 
 def _described(run: _Run, landed: _Landed) -> list[dict[str, Any]]:
     """Describe the fields of a side, as the seed of dbt and the rows show them."""
-    with (run.settings.root / _FIELDS).open(newline="", encoding="utf-8") as file:
-        known = {row["feature_name"]: row for row in csv.DictReader(file)}
+    known = known_fields(run.settings.root)
     plan, tally = landed.plan, landed.tally
     codes = run.index.codes_of(run.index.ids[tally.counts > 0])
     cardinalities = np.bincount(codes, minlength=len(run.index.names))

@@ -33,6 +33,12 @@ _COLOURS = {
     "#0a0005": "var(--second)",
 }
 INK, FAINT, FIRST, SECOND = _COLOURS
+# Of a drawing that is in no page; those of a page are in style.css.
+_SCHEMES = (
+    "svg { --ink: #1f2933; --faint: #66727f; --first: #0b6e99; --second: #d9622b }"
+    " @media (prefers-color-scheme: dark)"
+    " { svg { --ink: #e4e7eb; --faint: #9aa5b1; --first: #5ab4dc; --second: #f59e6c } }"
+)
 
 # Inches. A phone shows a plot at about its own size, and two small ones side by side.
 SIZE = (4.6, 3.0)
@@ -139,6 +145,17 @@ def _inline(svg: str, label: str) -> Markup:
     spaces = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
     drawing = f'<svg {view[0] if view else ""} {spaces} role="img" aria-label="{escape(label)}">{content}'
     return Markup(drawing)  # noqa: S704 - matplotlib has escaped what is in it
+
+
+def standalone(svg: str) -> str:
+    """Make a drawing in the colours of this module a file that suits a light page and a dark one.
+
+    Args:
+        svg: as matplotlib writes it, with a transparent ground.
+    """
+    for drawn, on_page in _COLOURS.items():
+        svg = svg.replace(drawn, on_page)
+    return re.sub(r"<svg[^>]*>", lambda opening: f"{opening[0]}\n <style>{_SCHEMES}</style>", svg, count=1)
 
 
 def count(number: float) -> str:

@@ -23,8 +23,9 @@ IMPRESSIONS, GROUPS = 10_000, 500
 
 _DESCRIPTION = """\
 Write one HTML page about a data set whose tables are built: labels, what became of each line of the source, coverage
-and cardinality of each field, lengths of feature lists, sizes of groups, distributions of values, rank and frequency,
-rejected records and the history of loads. The page stands alone: it needs no network and no server.
+and cardinality of each field, click and conversion rates, lengths of feature lists, sizes of groups, distributions of
+values, rank and frequency, vocabularies, test beside train, rejected records and the history of loads. The page stands
+alone: it needs no network and no server.
 
 It reads dbt's reporting views and, of the structures, a bounded part: some impressions and groups, drawn by a checksum
 of their keys, the same ones each time. The page says which figure is from what. Nothing is written to the database.
@@ -49,7 +50,9 @@ def _run(options: argparse.Namespace) -> None:
     settings = load_settings(mode=options.mode, data_set=options.dataset)
     output = Path(options.output or os.environ.get("OUTPUT") or settings.root / "target" / "report")
     path = output if output.suffix in (".html", ".htm") else output / f"{settings.database}.html"
-    write_report(settings, path, {"sample": options.impressions, "common": options.groups})
+    others = [name for name in settings.data_sets if name != settings.data_set.name]
+    other = load_settings(mode=options.mode, data_set=others[0]) if len(others) == 1 else None
+    write_report(settings, path, {"sample": options.impressions, "common": options.groups}, other)
 
 
 def _positive(text: str) -> int:

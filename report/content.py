@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as with_default
 from datetime import datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 from pipeline import page
 from pipeline.commands import make_command
-from pipeline.page import SMALL_SIZE, count, figure, percent
+from pipeline.page import SIZE, SMALL_SIZE, count, figure, percent
 from pipeline.settings import Settings
 from pipeline.units import duration
 from report import plots
+from report.comparison import Unknown
 from report.counts import SIDES, Counts, Field, FileCounts, LoadedFile, Side
 from report.drawing import MOST_CATEGORIES, FieldSample, SideSample
+from report.occurrences import Occurrences, SideOccurrences
+from report.rates import CATEGORY, Rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _ROWS: Mapping[Side, str] = {"sample": "impressions", "common": "common feature groups"}
 _OWNERS: Mapping[Side, str] = {"sample": "Impression", "common": "Common feature group"}
@@ -30,6 +38,8 @@ _ABOUT_GROUP_SIZES = Markup(
 _SCENE = "301"
 _MOST_OF_A_FIELD = 4
 _SHORT = 12
+# The least count that docs/export.md takes for a vocabulary.
+_LEAST_COUNT = 10
 
 
 @dataclass(frozen=True)
@@ -41,12 +51,18 @@ class Findings:
         files: what each stage holds of each file; None where it was not counted.
         sides: the drawn rows of each side.
         is_generated: whether the source of this mode is the embedded S3 server, which holds generated data.
+        occurrences: how often the features occur; None where they were not counted.
+        rates: what became of the impressions, by field and feature.
+        unknown: the features of test beside those of train; None where one of the two is not built.
     """
 
     counts: Counts
     files: Sequence[FileCounts] | None
     sides: Mapping[Side, SideSample]
     is_generated: bool
+    occurrences: Mapping[Side, SideOccurrences] | None = None
+    rates: Mapping[str, Sequence[Rate]] = with_default(default_factory=dict)
+    unknown: Sequence[Unknown] | None = None
 
 
 _DrawnField = tuple[Side, Field, FieldSample]
@@ -75,6 +91,7 @@ def render(settings: Settings, findings: Findings, now: datetime) -> str:
         num_lost=sum(size.num_samples * size.num_groups for size in counts.group_sizes if not size.has_features),
         has_non_records=_has_non_records(findings),
         most_categories=MOST_CATEGORIES,
+        least_count=_LEAST_COUNT,
         scene=scenes[0] if scenes else None,
         constant=[field.feature_name for _, field, of in drawn if len(of.values) == 1],
         rows=_rows(findings),
@@ -103,7 +120,7 @@ def _rows(findings: Findings) -> Mapping[str, object]:
     counts = findings.counts
     current = [file for file in counts.history if file.is_current]
     lines = {file.source_file: file.num_lines for file in current}
-    most = max((field.num_features for field in counts.fields), default=1)
+    meanings = {field.feature_name: field.meaning or "unknown field" for field in counts.fields}
     return {
         "strata": [(s.response, f"{s.num_samples:,}", f"{s.share:.4%}") for s in counts.strata],
         "loaded": [
@@ -121,10 +138,22 @@ def _rows(findings: Findings) -> Mapping[str, object]:
             for r in counts.rejects
         ],
         "fields": {
-            side: [_field_row(field, of, sample, most) for each, field, of in _drawn_fields(findings) if each == side]
+            side: [_field_row(field, of, sample) for each, field, of in _drawn_fields(findings) if each == side]
             for side, sample in findings.sides.items()
         },
         "features": {side: _feature_rows(counts, side) for side in SIDES},
+        "unknown": [
+            (
+                each.feature_name,
+                meanings.get(each.feature_name, "not of these tables"),
+                percent(_share(each.num_unknown, each.num_features)),
+                ""
+                if each.num_structures is None or each.num_unknown_structures is None
+                else percent(_share(each.num_unknown_structures, each.num_structures)),
+                *_numbers(each.num_unknown, each.num_features),
+            )
+            for each in findings.unknown or ()
+        ],
         "history": [_load_row(file) for file in counts.history],
     }
 
@@ -142,15 +171,15 @@ def _reconciled(file: FileCounts, *, has_non_records: bool) -> Sequence[str]:
     )
     return (
         file.source_file,
+        Markup("<span class=first>✓ agree</span>") if agree else Markup("<b class=second>✗ differ</b>"),
         f"{file.num_lines:,}",
         f"{file.num_rows:,} + {file.num_rejects:,}" + (f" + {file.num_non_records:,}" if has_non_records else ""),
         *_numbers(file.staged_rows, file.table_rows),
         *_numbers(file.num_structures, file.staged_structures, file.table_structures),
-        Markup("<span class=first>✓ agree</span>") if agree else Markup("<b class=second>✗ differ</b>"),
     )
 
 
-def _field_row(field: Field, drawn: FieldSample, sample: SideSample, most: int) -> Sequence[str]:
+def _field_row(field: Field, drawn: FieldSample, sample: SideSample) -> Sequence[str]:
     coverage = _share(drawn.num_rows, sample.num_rows)
     commonest = int(np.argmax(drawn.value_counts))
     share = drawn.value_counts[commonest] / drawn.value_counts.sum()
@@ -158,7 +187,7 @@ def _field_row(field: Field, drawn: FieldSample, sample: SideSample, most: int) 
     return (
         field.feature_name,
         field.meaning or "unknown field",
-        Markup("{}{}").format(f"{field.num_features:,}", _bar(np.log1p(field.num_features) / np.log1p(most))),
+        f"{field.num_features:,}",
         Markup("{}{}").format(f"{coverage:.1%}", _bar(coverage)),
         f"{drawn.lengths.mean():,.1f}",
         f"{smallest:.3g}" if smallest == largest else f"{smallest:.3g} to {largest:.3g}",
@@ -203,6 +232,9 @@ def _load_row(file: LoadedFile) -> Sequence[str]:
 def _figures(findings: Findings, drawn: Sequence[_DrawnField], few: Sequence[_DrawnField]) -> Mapping[str, object]:
     """Draw the plots of each section."""
     counts = findings.counts
+    rated = [each for each in drawn if each[1].feature_name == CATEGORY and each not in few]
+    lengths = {field.feature_name: of for _, field, of in drawn if of.lengths.max() > 1}
+    values = {field.feature_name: of for _, field, of in drawn if len(of.values) > 1 and of.values[0] > 0}
     return {
         "strata": counts.strata
         and figure(
@@ -225,11 +257,33 @@ def _figures(findings: Findings, drawn: Sequence[_DrawnField], few: Sequence[_Dr
             for side, lengths in counts.lengths.items()
             if lengths
         ],
-        "field_lengths": [
-            figure(_title(field), partial(plots.draw_field_lengths, sample=of), size=SMALL_SIZE, margins=(0.1, 0.27))
-            for _, field, of in drawn
-            if of.lengths.max() > 1
+        "rates": [plot for _, field, _ in [*few, *rated] for plot in _rate_plots(findings, field)],
+        "boxes": [
+            figure(caption, partial(plots.draw_boxes, boxes=boxes, write=write, unit=unit), size=_tall_boxes(boxes))
+            for caption, boxes, write, unit in (
+                (
+                    "Features of the field in a list that has it",
+                    {name: plots.box_of(*np.unique(of.lengths, return_counts=True)) for name, of in lengths.items()},
+                    count,
+                    "features",
+                ),
+                (
+                    "Values of the field",
+                    {name: plots.box_of(of.values, of.value_counts) for name, of in values.items()},
+                    count,
+                    "value",
+                ),
+            )
+            if boxes
         ],
+        "vocabularies": {
+            side: [
+                _vocabulary_plot(field, of.impressions[field.feature_name])
+                for field in counts.fields
+                if field.feature_name in of.impressions and field.num_features > MOST_CATEGORIES
+            ]
+            for side, of in (findings.occurrences or {}).items()
+        },
         "group_sizes": counts.group_sizes
         and figure(
             _ABOUT_GROUP_SIZES,
@@ -242,7 +296,11 @@ def _figures(findings: Findings, drawn: Sequence[_DrawnField], few: Sequence[_Dr
             if len(of.values) > 1
         ],
         "ranks": {
-            side: [_rank_plot(side, field, sample) for field in counts.fields if field.feature_name in sample.ranks]
+            side: [
+                _rank_plot(side, field, sample, (findings.occurrences or {}).get(side))
+                for field in counts.fields
+                if field.feature_name in sample.ranks
+            ]
             for side, sample in findings.sides.items()
         },
     }
@@ -256,17 +314,72 @@ def _tall(drawn: FieldSample) -> tuple[float, float]:
     return SMALL_SIZE[0], max(SMALL_SIZE[1], 0.5 + 0.17 * min(MOST_CATEGORIES, len(drawn.feature_ids)))
 
 
-def _rank_plot(side: Side, field: Field, sample: SideSample) -> Markup:
+def _tall_boxes(boxes: Mapping[str, plots.Box]) -> tuple[float, float]:
+    return SIZE[0], max(1.6, 0.9 + 0.24 * len(boxes))
+
+
+def _rate_plots(findings: Findings, field: Field) -> Iterator[Markup]:
+    """Draw the click-through rate of each feature of a field, and beside it the conversions among the clicks."""
+    rates = findings.rates.get(field.feature_name, ())
+    if not rates:
+        return
+    samples, clicks, conversions = (
+        [getattr(rate, name) for rate in rates] for name in ("num_samples", "num_clicks", "num_conversions")
+    )
+    of = f", the {len(rates)} most frequent of {field.num_features:,}" if field.num_features > MOST_CATEGORIES else ""
+    for what, hits, trials in (("click-through", clicks, samples), ("conversions among clicks", conversions, clicks)):
+        yield figure(
+            Markup("{}{}<br><span class=faint>{}</span>").format(_title(field), of, what),
+            partial(plots.draw_rates, rates=rates, hits=hits, trials=trials),
+            size=(SMALL_SIZE[0], max(SMALL_SIZE[1], 0.5 + 0.17 * len(rates))),
+            margins=(0.78, 0.27),
+        )
+
+
+def _vocabulary_plot(field: Field, occurrences: Occurrences) -> Markup:
+    kept, share = occurrences.kept(_LEAST_COUNT), occurrences.coverage(_LEAST_COUNT)
+    return figure(
+        Markup("{}<br><span class=faint>{}</span>").format(
+            _title(field), f"{count(kept)} of {count(field.num_features)} cover {percent(share)}"
+        ),
+        partial(plots.draw_vocabulary, occurrences=occurrences),
+        size=SMALL_SIZE,
+        margins=(0.5, 0.27),
+        label=f"{field.feature_name}: features and occurrences that a vocabulary keeps, by the least count",
+    )
+
+
+def _rank_plot(side: Side, field: Field, sample: SideSample, counted: SideOccurrences | None) -> Markup:
+    if counted and field.feature_name in counted.rows:
+        return _counted_rank_plot(side, field, counted.rows[field.feature_name], sample.num_all)
     ranks = sample.ranks[field.feature_name]
     middle = ranks.share_at(field.num_features / 2)
-    half = ""
-    if middle is not None:
-        times = round(middle * sample.num_all)
-        often = "once" if times == 1 else f"{count(times)} times or less"
-        half = f"half of its {count(field.num_features)} features occur {often}"
+    half = "" if middle is None else _half(field, round(middle * sample.num_all))
+    return _with_rank_words(
+        side,
+        field,
+        half,
+        partial(plots.draw_ranks, ranks=ranks, num_features=field.num_features, lowest=0.5 / max(1, sample.num_all)),
+    )
+
+
+def _counted_rank_plot(side: Side, field: Field, counted: Occurrences, num_rows: int) -> Markup:
+    below = np.searchsorted(np.cumsum(counted.num_features), counted.num_features.sum() / 2)
+    half = _half(field, int(counted.counts[below]))
+    return _with_rank_words(
+        side, field, half, partial(plots.draw_counted_ranks, occurrences=counted, num_rows=num_rows)
+    )
+
+
+def _half(field: Field, times: int) -> str:
+    often = "once" if times == 1 else f"{count(times)} times or less"
+    return f"half of its {count(field.num_features)} features occur {often}"
+
+
+def _with_rank_words(side: Side, field: Field, half: str, draw: Callable[[Axes], None]) -> Markup:
     return figure(
         Markup("{}<br><span class=faint>{}</span>").format(_title(field), half),
-        partial(plots.draw_ranks, ranks=ranks, num_features=field.num_features, lowest=0.5 / max(1, sample.num_all)),
+        draw,
         size=SMALL_SIZE,
         margins=(0.62, 0.27),
         label=f"{field.feature_name}: share of the {_ROWS[side]} that have a feature, by its rank",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from pipeline.page import FAINT, FIRST, INK, SECOND, count, log_axis, percent
 from report.counts import GroupSize, Stratum
 from report.drawing import FieldSample, Ranks
+from report.occurrences import Occurrences
+from report.rates import Rate, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# The quantiles of a box.
+Box = tuple[float, ...]
 
 # A distribution is drawn up to the value that all but this share keep to.
 _TAIL = 0.001
@@ -26,17 +31,18 @@ _BARS_OF_GROUP_SIZES = 28
 
 
 def draw_strata(axes: Axes, strata: Sequence[Stratum]) -> None:
-    """Draw a bar for each pair of labels, on a logarithmic scale, with its share beside it."""
+    """Draw a dot for each pair of labels, on a logarithmic scale, with its share beside it."""
     place = np.arange(len(strata))[::-1]
-    axes.barh(place, [stratum.share for stratum in strata], 0.55, color=FIRST)
+    axes.plot([stratum.share for stratum in strata], place, "o", color=FIRST)
     for row, stratum in zip(place, strata, strict=True):
         axes.annotate(
-            percent(stratum.share), (stratum.share, row), (5, 0), textcoords="offset points", va="center", fontsize=9
+            percent(stratum.share), (stratum.share, row), (0, 7), textcoords="offset points", ha="center", fontsize=9
         )
     log_axis(axes, "x", percent)
-    axes.set_xlim(min(stratum.share for stratum in strata) / 3, 30)
-    axes.xaxis.set_visible(False)
-    axes.spines["bottom"].set_visible(False)
+    axes.set_xlim(min(stratum.share for stratum in strata) / 10, 5)
+    axes.set_ylim(-0.6, len(strata) - 0.3)
+    axes.grid(visible=True, axis="x", color=FAINT, alpha=0.25, linewidth=0.6)
+    axes.set_xlabel("share of the impressions")
     names = [stratum.response.replace(" and ", "\nand ").replace(" without", "\nwithout") for stratum in strata]
     axes.set_yticks(place, names)
     axes.tick_params(axis="y", length=0)
@@ -64,12 +70,58 @@ def draw_lengths(axes: Axes, lengths: Mapping[int, int], *, unit: str) -> None:
     axes.set_ylabel(f"share of the {unit.split(' ', 1)[1]}s")
 
 
-def draw_field_lengths(axes: Axes, sample: FieldSample) -> None:
-    """Draw how many features of a field the rows have that have the field at all."""
-    numbers, weights = np.unique(sample.lengths, return_counts=True)
-    _draw_histogram(axes, numbers, weights)
-    axes.yaxis.set_visible(False)
-    axes.spines["left"].set_visible(False)
+def draw_boxes(axes: Axes, boxes: Mapping[str, Box], *, write: Callable[[float], str], unit: str) -> None:
+    """Draw a box for each field on one logarithmic axis: the middle half, the median, and all but 5 % at either end."""
+    place = np.arange(len(boxes))[::-1]
+    axes.set_yticks(place, list(boxes))
+    for row, box in zip(place.tolist(), boxes.values(), strict=True):
+        axes.hlines(row, box[0], box[4], color=FIRST, linewidth=1.2)
+        axes.hlines(row, box[1], box[3], color=FIRST, linewidth=8, alpha=0.45)
+        axes.plot(box[2], row, "|", color=INK, markersize=9, markeredgewidth=1.8)
+    log_axis(axes, "x", write)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
+    axes.set_ylim(-0.6, len(boxes) - 0.4)
+    axes.grid(visible=True, axis="x", color=FAINT, alpha=0.25, linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(unit)
+
+
+def box_of(numbers: npt.NDArray[Any], weights: npt.NDArray[np.int64]) -> Box:
+    """Give the quantiles of numbers that rise: 5 %, 25 %, 50 %, 75 % and 95 %."""
+    cumulated = np.cumsum(weights)
+    places = np.searchsorted(cumulated, np.array([0.05, 0.25, 0.5, 0.75, 0.95]) * cumulated[-1])
+    return tuple(float(number) for number in numbers[places.clip(max=len(numbers) - 1)])
+
+
+def draw_rates(axes: Axes, rates: Sequence[Rate], hits: Sequence[int], trials: Sequence[int]) -> None:
+    """Draw the rate of each feature with its interval of 95 %, and a line for all of them together."""
+    place = np.arange(len(rates))[::-1]
+    known = np.array(trials) > 0
+    if known.any():
+        shares = np.array(hits)[known] / np.array(trials)[known]
+        low, high = interval(np.array(hits)[known], np.array(trials)[known])
+        axes.hlines(place[known], low, high, color=FIRST, linewidth=1.4)
+        axes.plot(shares, place[known], "o", color=FIRST, markersize=3.5)
+        axes.axvline(sum(hits) / sum(trials), color=INK, linewidth=0.6, linestyle=(0, (1, 2)))
+        axes.set_xlim(0, min(1.0, float(high.max()) * 1.05))
+    axes.set_yticks(place, [str(rate.feature_id) for rate in rates], fontsize=8)
+    axes.set_ylim(-0.6, len(rates) - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_vocabulary(axes: Axes, occurrences: Occurrences) -> None:
+    """Draw over the least count of a feature which share of the features a vocabulary keeps, and of the occurrences."""
+    counts, numbers = occurrences.counts, occurrences.num_features
+    for weights, colour in ((numbers, SECOND), (numbers * counts, FIRST)):
+        left = np.cumsum(weights[::-1])[::-1] / weights.sum()
+        axes.step([1, *counts.tolist()], [1.0, *left.tolist()], where="pre", color=colour, linewidth=1.6)
+    log_axis(axes, "x", count, num_marks=4)
+    axes.set_xlim(0.9, max(2, int(counts[-1])) * 1.2)
+    axes.set_ylim(0, 1.05)
+    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
 
 
 def _draw_histogram(axes: Axes, numbers: npt.NDArray[np.int64], weights: npt.NDArray[np.int64]) -> None:
@@ -130,6 +182,15 @@ def draw_values(axes: Axes, sample: FieldSample) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
 
 
+def draw_counted_ranks(axes: Axes, occurrences: Occurrences, *, num_rows: int) -> None:
+    """Draw the shares of a field's features over their ranks, both logarithmic, all of them counted."""
+    last = np.cumsum(occurrences.num_features[::-1])
+    first = last - occurrences.num_features[::-1] + 1
+    shares = occurrences.counts[::-1] / num_rows
+    axes.plot(np.stack([first, last], axis=1).ravel(), np.repeat(shares, 2), color=FIRST, linewidth=1.8)
+    _rank_axes(axes, int(last[-1]), 0.5 / num_rows)
+
+
 def draw_ranks(axes: Axes, ranks: Ranks, *, num_features: int, lowest: float) -> None:
     """Draw the shares of a field's features over their ranks, both logarithmic.
 
@@ -145,6 +206,10 @@ def draw_ranks(axes: Axes, ranks: Ranks, *, num_features: int, lowest: float) ->
         axes.plot(*between, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
     axes.plot(head_ranks, ranks.head, color=FIRST, linewidth=1.8, marker="." if len(head_ranks) == 1 else None)
     axes.plot(ranks.tail_ranks, ranks.tail, color=SECOND, linewidth=1.8)
+    _rank_axes(axes, num_features, lowest)
+
+
+def _rank_axes(axes: Axes, num_features: int, lowest: float) -> None:
     log_axis(axes, "x", count, num_marks=4)
     log_axis(axes, "y", percent, num_marks=4)
     axes.set_xlim(0.8, max(2, num_features) * 1.3)

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.cli import say, shown
+from pipeline.errors import DatabaseError
 from pipeline.files import disk_errors, make_private_folder, open_private
 from pipeline.interrupt import answer_with
+from pipeline.mysql import MysqlConnection
 from pipeline.progress import working
+from pipeline.published import hold_tables
 from pipeline.settings import Settings
 from pipeline.units import duration, quantity
+from report.comparison import Unknown, compare
 from report.content import Findings, render
-from report.counts import Side, built_tables, count_files, read_counts
+from report.counts import FileCounts, Side, built_tables, count_files, read_counts
 from report.drawing import draw_sides
+from report.occurrences import SideOccurrences, count_occurrences
+from report.rates import read_rates
 
 
-def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -> None:
+def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int], other: Settings | None = None) -> None:
     """Read the tables and write the page, whole or not at all.
 
     Args:
         settings: name the data set and the databases.
         path: the HTML file.
         num_rows: about how many rows of each side to look into.
+        other: the other data set of the same mode, which is compared where it is built.
 
     Raises:
         DatabaseError: the tables are not built from what is staged, or the server cannot be reached.
@@ -33,7 +40,7 @@ def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -
     """
     begun = time.monotonic()
     with working("read") as tell:
-        findings = _find(settings, num_rows, tell)
+        findings = _find(settings, num_rows, other, tell)
     num_structures = sum(side.num_structures for side in findings.sides.values())
     say(
         f"[1/2] read {settings.database}: {findings.counts.num_samples:,} impressions, {num_structures:,} structures"
@@ -46,16 +53,42 @@ def write_report(settings: Settings, path: Path, num_rows: Mapping[Side, int]) -
     say(f"[2/2] page: {shown(path)}, {quantity(len(content), 'B')} ({duration(time.monotonic() - begun)})")
 
 
-def _find(settings: Settings, num_rows: Mapping[Side, int], tell: Callable[[str], None]) -> Findings:
+def _find(
+    settings: Settings, num_rows: Mapping[Side, int], other: Settings | None, tell: Callable[[str], None]
+) -> Findings:
     """Count and draw at once: the one keeps the server busy, the other this process."""
     with built_tables(settings, 2) as (counting, drawing), ThreadPoolExecutor(max_workers=2) as pool:
-        files = pool.submit(count_files, counting)
+        counted = pool.submit(_count_rows, counting)
         tell("labels, lists, groups and features")
         counts = read_counts(drawing, settings)
         tell("the structures of some impressions and groups")
         sides = draw_sides(drawing, settings, counts, num_rows)
+        tell("what became of the impressions, by feature")
+        rates = read_rates(drawing, counts, sides)
         tell("every row of every table")
-        return Findings(counts, files.result(), sides, settings.source.kind == "generated")
+        files, occurrences = counted.result()
+        tell("train beside test")
+        unknown = _compare(settings, other, counted=files is not None) if other else None
+        is_generated = settings.source.kind == "generated"
+        return Findings(counts, files, sides, is_generated, occurrences=occurrences, rates=rates, unknown=unknown)
+
+
+def _count_rows(
+    connection: MysqlConnection,
+) -> tuple[Sequence[FileCounts] | None, Mapping[Side, SideOccurrences] | None]:
+    """Count every row of every table, and how often each feature occurs; nothing where it would take minutes."""
+    files = count_files(connection)
+    return files, None if files is None else count_occurrences(connection)
+
+
+def _compare(settings: Settings, other: Settings, *, counted: bool) -> Sequence[Unknown] | None:
+    """Look up the features of test in train; nothing where the other data set is not built."""
+    pair = sorted((settings, other), key=lambda each: list(settings.data_sets).index(each.data_set.name))
+    try:
+        with hold_tables(other, 1) as published:
+            return compare(published.readers[0], *pair, counted=counted)
+    except DatabaseError:
+        return None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -22,6 +22,9 @@ from spark_jobs.sampling.parameters import TARGET_NAMES, Design, Margin, Target
 from spark_jobs.sampling.passes import CellTally, FileTally, GroupCounts, Replicates, SampleTally, Stratum
 from spark_jobs.sampling.theory import Fit, Interval
 
+# A test of fit with a smaller p is no chance, but for one sample in a hundred.
+_DOUBTFUL = 0.01
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -252,6 +255,23 @@ def fits(findings: Findings) -> Iterator[tuple[str, Fit, str]]:
         )
     yield "labels", labels, "held by the strata" if findings.design.strata.labels else "left to chance"
     yield "features of an impression", lengths, "left to chance"
+
+
+def verdict(findings: Findings) -> str:
+    """Say in a sentence whether the sample stands for its source."""
+    unlike = [
+        f"the fit of {name} has p = {fit.p_value:.2g}" for name, fit, _ in fits(findings) if fit.p_value < _DOUBTFUL
+    ]
+    for row in rate_rows(findings):
+        if row.estimate is None:
+            unlike.append(f"nothing was drawn to tell the {row.name} from")
+        elif abs(row.estimate - row.rate) > row.margin.absolute(row.rate):
+            unlike.append(f"the {row.name} is {row.estimate:.4%}, further from {row.rate:.4%} than its margin")
+    if not unlike:
+        return (
+            "The sample stands for its source: each rate is within its margin, and no test of fit finds a difference."
+        )
+    return f"Look before you use it: {'; '.join(unlike)}. Chance does that now and then: another seed tells."
 
 
 # Of each stratum: those with a property, and those that they are a share of. A sample of groups is one stratum.

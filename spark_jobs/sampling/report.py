@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from pipeline.fields import known_fields
 from pipeline.page import FIRST, INK, SECOND, SIZE, figure, log_axis, percent, render
 from pipeline.settings import Settings
 from spark_jobs.sampling import tables
@@ -21,6 +22,7 @@ from spark_jobs.sampling.findings import (
     field_rows,
     group_field_rows,
     strata_rows,
+    verdict,
     weighted_lengths,
     weighting_effect,
 )
@@ -56,6 +58,9 @@ def write_report(path: Path, settings: Settings, findings: Findings, manifest: M
         confidence=tables.confidence(findings),
         weighting_effect=weighting_effect(findings),
         coverages=coverages,
+        is_generated=settings.source.kind == "generated",
+        meanings={name: known["meaning"] for name, known in known_fields(settings.root).items()},
+        verdict=verdict(findings),
         figures=list(_figures(findings, coverages)),
     )
     path.write_text(content, encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from spark_jobs.sampling.findings import FieldRow, Findings, StratumRow, fits, rate_rows, strata_rows
 from spark_jobs.sampling.theory import Interval
@@ -45,10 +45,16 @@ def fit_cells(findings: Findings) -> Iterator[Cells]:
         yield name, f"{fit.statistic:.2f}", f"{round(fit.degrees, 1):g}", f"{fit.p_value:.3f}", remark
 
 
-def field_cells(rows: Iterable[FieldRow]) -> Iterator[Cells]:
-    """Give each field: source, sample, interval."""
+def field_cells(rows: Iterable[FieldRow], meanings: Mapping[str, str]) -> Iterator[Cells]:
+    """Give each field: meaning, source, sample, interval."""
     for row in rows:
-        yield row.name, f"{row.source_share:.2%}", f"{row.sample_share:.2%}", _interval(row.interval, 2)
+        yield (
+            row.name,
+            meanings.get(row.name, "unknown field"),
+            f"{row.source_share:.2%}",
+            f"{row.sample_share:.2%}",
+            _interval(row.interval, 2),
+        )
 
 
 def confidence(findings: Findings) -> str:

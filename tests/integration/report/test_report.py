@@ -16,8 +16,11 @@ from pipeline.errors import DatabaseError, PipelineError
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from report.__main__ import main
+from report.comparison import compare
 from report.counts import SIDES, Side, built_tables, count_files, read_counts
 from report.drawing import _structures, draw_sides
+from report.occurrences import count_occurrences
+from report.rates import read_rates
 from report.report import write_report
 from tests.integration.dbt.project import create_project
 from tests.integration.dbt.staged_data import Tables, generate_load, stage
@@ -185,6 +188,68 @@ def test_every_row_of_every_table_is_counted(built: Built) -> None:
     assert common.table_structures == len(built.load["common_feature_group"])
 
 
+def test_every_feature_is_counted_in_rows_and_in_impressions(built: Built) -> None:
+    with built_tables(built.settings, 1) as (connection,):
+        found = count_occurrences(connection)
+
+    sizes = Counter(row[3] for row in built.load["sample"])
+    for side in SIDES:
+        for name, structures in built.structures(side).items():
+            rows, impressions = Counter[int](), Counter[int]()
+            for key, feature_id, _ in structures:
+                rows[feature_id] += 1
+                impressions[feature_id] += sizes[key] if side == "common" else 1
+            for counted, expected in ((found[side].rows, rows), (found[side].impressions, impressions)):
+                pairs = zip(counted[name].counts.tolist(), counted[name].num_features.tolist(), strict=True)
+                assert dict(pairs) == Counter(expected.values())
+
+
+def test_rates_are_of_all_impressions(built: Built) -> None:
+    with built_tables(built.settings, 1) as (connection,):
+        counts = read_counts(connection, built.settings)
+        found = read_rates(connection, counts, draw_sides(connection, built.settings, counts, WHOLE))
+
+    assert found.keys() == {"121", "124", "206"}
+    groups = defaultdict(list)
+    labels = {}
+    for sample_id, click, conversion, group, *_ in built.load["sample"]:
+        labels[sample_id] = (1, click, click and conversion)
+        groups[group].append(sample_id)
+    shown: list[tuple[Side, str]] = [("sample", "206"), ("common", "124")]
+    for side, name in shown:
+        expected = defaultdict(list)
+        for key, feature_id, _ in built.structures(side)[name]:
+            for sample_id in groups[key] if side == "common" else [key]:
+                expected[feature_id].append(labels[sample_id])
+        assert found[name]
+        for rate in found[name]:
+            sums = tuple(map(sum, zip(*expected[rate.feature_id], strict=True)))
+            assert (rate.num_samples, rate.num_clicks, rate.num_conversions) == sums
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_features_of_test_are_looked_up_in_train(built: Built, root: Path, counted: bool) -> None:
+    other = replace(load_settings(root=root, environ={"MODE": MODE}, data_set="test"), mysql=built.settings.mysql)
+    with closing(connect(built.settings.mysql)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"drop database if exists {other.database}")
+        cursor.execute(f"create database {other.database}")
+        for table in ("feature", "sample_feature", "common_feature_group"):
+            cursor.execute(f"create table {other.database}.{table} as select * from {built.settings.database}.{table}")
+        # One feature of 205 has another number, which train does not know.
+        (known,) = {row[1] for row in built.structures("sample")["205"][:1]}
+        for table in ("feature", "sample_feature"):
+            cursor.execute(f"update {other.database}.{table} set feature_id = 4000000000 where feature_id = {known}")
+        found = {each.feature_name: each for each in compare(connection, built.settings, other, counted=counted)}
+        cursor.execute(f"drop database {other.database}")
+
+    ids = Counter(row[1] for row in built.structures("sample")["205"])
+    assert (found["205"].num_features, found["205"].num_unknown) == (len(ids), 1)
+    assert found.keys() == set(built.names.values())
+    assert sum(each.num_unknown for each in found.values()) == 1
+    structures = (found["205"].num_structures, found["205"].num_unknown_structures)
+    assert structures == ((sum(ids.values()), ids[known]) if counted else (None, None))
+
+
 def test_the_command_writes_the_page_and_says_where(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,7 +285,7 @@ def test_output_in_the_environment_names_the_file_or_the_folder_of_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, path: str | None
 ) -> None:
     written: list[Path] = []
-    monkeypatch.setattr("report.report.write_report", lambda _, path, __: written.append(path))
+    monkeypatch.setattr("report.report.write_report", lambda _, path, *__: written.append(path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OUTPUT", output)
 

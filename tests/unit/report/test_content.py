@@ -10,9 +10,12 @@ import pytest
 from pipeline.landed import Asset
 from pipeline.settings import Settings, load_settings
 from report import content
+from report.comparison import Unknown
 from report.content import Findings
 from report.counts import Counts, Field, FileCounts, GroupSize, Impression, LoadedFile, Rejects, Side, Stratum
 from report.drawing import FieldSample, Ranks, SideSample
+from report.occurrences import Occurrences, SideOccurrences
+from report.rates import Rate
 
 NOW = datetime(2026, 11, 22, 12, 0, 0)  # noqa: DTZ001 - as MySQL gives it
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -95,7 +98,9 @@ def test_every_section_has_what_was_found(settings: Settings, findings: Findings
     assert "2, current" in page
     assert "1, replaced" in page
     assert "generated" not in page
-    assert page.count("<svg") == 12
+    assert page.count("<svg") == 11
+    assert "The other data set of this mode is not built" in page
+    assert "Features are not counted one by one in tables as large as these" in page
     assert "nan" not in page
 
 
@@ -103,7 +108,7 @@ def test_every_link_of_the_page_leads_somewhere(settings: Settings, findings: Fi
     page = render(settings, findings, NOW)
     places = [part.partition(">")[0] for part in page.split("<a href=#")[1:]]
 
-    assert len(places) == 11
+    assert len(places) == 14
     assert all(f"<h2 id={place}>" in page for place in places)
 
 
@@ -127,6 +132,42 @@ def test_nothing_from_the_data_becomes_html(settings: Settings, findings: Findin
 
     assert "<img" not in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") > 15
+
+
+def test_where_features_are_counted_ranks_and_vocabularies_are_of_all_of_them(
+    settings: Settings, findings: Findings
+) -> None:
+    # Of 100 features 90 are in one impression, 9 in five and one in a hundred.
+    counted = {"508": Occurrences(np.array([1, 5, 100]), np.array([90, 9, 1]))}
+    occurrences: dict[Side, SideOccurrences] = {
+        "sample": SideOccurrences(counted, counted),
+        "common": SideOccurrences({}, {}),
+    }
+    page = render(settings, replace(findings, occurrences=occurrences), NOW)
+
+    assert "half of its 100 features occur once" in page
+    assert "1 of 100 cover 42.6 %" in page
+    assert "Every feature is counted." in page
+    assert "dashes lead" not in page
+
+
+def test_rates_stand_beside_each_other(settings: Settings, findings: Findings) -> None:
+    before = render(settings, findings, NOW).count("<svg")
+    page = render(settings, replace(findings, rates={"301": [Rate(7, 60, 6, 2), Rate(8, 40, 0, 0)]}), NOW)
+
+    assert page.count("<svg") == before + 2
+    assert page.count("<b>301</b> Scene<br><span class=faint>click-through</span>") == 1
+    assert page.count("conversions among clicks</span>") == 1
+
+
+def test_what_train_does_not_know_is_a_share(settings: Settings, findings: Findings) -> None:
+    unknown = [Unknown("508", 200, 50, 1000, 10), Unknown("999", 4, 4, None, None)]
+    page = render(settings, replace(findings, unknown=unknown), NOW)
+
+    assert ">25 %</td>" in page.replace("<td", "</td><td")
+    assert ">1 %</td>" in page.replace("<td", "</td><td")
+    assert "not of these tables" in page
+    assert "is not built" not in page
 
 
 def test_files_that_disagree_are_marked(settings: Settings, findings: Findings) -> None:
