@@ -22,10 +22,9 @@ class Esmm(nn.Module):
     def __init__(self, folder):
         super().__init__()
         sizes, names = num_indexes(folder), {*fields_of(folder, "sample"), *fields_of(folder, "common_feature_group")}
-        self.embeddings = nn.ModuleDict(
-            {name: nn.EmbeddingBag(sizes[name], WIDTH, mode="sum") for name in sorted(names)}
-        )
-        for embedding in self.embeddings.values():
+        self.places = {name: place for place, name in enumerate(sorted(names))}
+        self.embeddings = nn.ModuleList(nn.EmbeddingBag(sizes[name], WIDTH, mode="sum") for name in self.places)
+        for embedding in self.embeddings:
             nn.init.normal_(embedding.weight, std=0.05)
         num_fields = len(fields_of(folder, "sample")) + len(fields_of(folder, "common_feature_group"))
         self.click, self.conversion = Tower(num_fields), Tower(num_fields)
@@ -37,7 +36,7 @@ class Esmm(nn.Module):
         # Histories have hundreds of features: by the root of their number their sum is of one size.
         ends = torch.cat([starts[1:], torch.tensor([len(indexes)])])
         lengths = (ends - starts).clamp(min=1).sqrt().unsqueeze(1)
-        return self.embeddings[name](indexes.long(), starts.long(), per_sample_weights=weights) / lengths
+        return self.embeddings[self.places[name]](indexes.long(), starts.long(), per_sample_weights=weights) / lengths
 
     def forward(self, own, common, group_of):
         features = torch.cat([self.pooled(own), self.pooled(common)[torch.tensor(group_of)]], dim=1)

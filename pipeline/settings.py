@@ -52,7 +52,11 @@ _PLAIN_IN_URI = " !$&'()*+,-./:;=@_"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"[\r\n]\Z")
 _UNSENDABLE = re.compile(r"[^!-~]")
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+_CREDENTIALS = {
+    **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"), _UNSENDABLE),
+    # No request has it in it: a blank may be part of it, but not where only a bad copy puts one.
+    "AWS_SECRET_ACCESS_KEY": re.compile(r"[^ -~]|\A | \Z"),
+}
 # Set in the environment, each of these is the wish to read from S3 in development mode too.
 _WISHES_FOR_S3 = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")
 _STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
@@ -441,7 +445,7 @@ def _choose_source(
         reason = "SOURCE names it" if where == "SOURCE" else reason
     if kind == "s3":
         of_aws = [name for name in environ if name.startswith("AWS_")]
-        _require_sendable(environ, {name: _UNSENDABLE if name in _CREDENTIALS else _CONTROL for name in of_aws})
+        _require_sendable(environ, {name: _CREDENTIALS.get(name, _CONTROL) for name in of_aws})
     return kind, reason, address, path
 
 

@@ -253,3 +253,27 @@ def test_every_command_is_run_in_the_one_place_that_answers(root: Path) -> None:
         if not path.startswith("spark_jobs/"):  # which must find the project first
             assert not heavy & set(re.findall(r"^(?:import|from) (\w+)", begin, re.MULTILINE)), path
         assert "interrupted=" in text, path
+
+
+_INTERRUPTED_WHILE_IMPORTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pipeline.interrupt":
+            os.kill(os.getpid(), signal.{})
+
+sys.meta_path.insert(0, Interrupting())
+import pipeline
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+
+
+def test_ctrl_c_while_the_answer_to_it_is_imported_is_answered(root: Path) -> None:
+    for signal_name, code, said in (
+        ("SIGINT", 130, "interrupted: run the same command again\n"),
+        ("SIGCONT", 0, ""),
+    ):
+        program = _INTERRUPTED_WHILE_IMPORTING.replace("{}", signal_name)
+        ended = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (code, said)

@@ -99,6 +99,7 @@ def test_a_servers_password_is_in_no_representation(root: Path) -> None:
         ({"SOURCE": "s3://bucket/x?y"}, "which is no address such as"),
         ({"SOURCE": "s3", "AWS_SESSION_TOKEN": "hush\n"}, "^AWS_SESSION_TOKEN ends in a line break: set it without$"),
         ({"AWS_ACCESS_KEY_ID": "hu\u201csh"}, "^AWS_ACCESS_KEY_ID holds a blank, a control character or a letter beyo"),
+        ({"SOURCE": "s3", "AWS_SECRET_ACCESS_KEY": " hush"}, "^AWS_SECRET_ACCESS_KEY holds a blank, a control char"),
         ({"MODE": "production", "AWS_PROFILE": "x\x1b"}, "^AWS_PROFILE holds a blank, a control character or a lett"),
         (
             {"MYSQL_HOST": "db", "MYSQL_USER": "me", "MYSQL_SSL_MODE": "on"},
