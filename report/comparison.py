@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class Unknown:
-    """The features of a field in test, beside those of train.
+    """The features of a field in test, beside those of train. A feature on both sides counts on each.
 
     Attributes:
         num_features: different features of the field in test.
@@ -28,22 +28,18 @@ class Unknown:
 
 
 _FEATURES = """
-select
+select straight_join
     test.feature_name, count(*), sum(train.feature_id is null), sum(counted.number),
     sum(if(train.feature_id is null, counted.number, 0))
 from {counted} as counted
-inner join {test}.feature as test on counted.feature_id = test.feature_id
-left join {train}.feature as train on counted.feature_id = train.feature_id
+inner join {test}.feature as test force index (primary) on counted.feature_id = test.feature_id
+left join {train}.feature as train force index (primary) on counted.feature_id = train.feature_id
 group by test.feature_name
 """
 _COUNTED = """(
-    select feature_id, sum(number) as number
-    from (
-        select feature_id, count(*) as number from {test}.sample_feature group by feature_id
-        union all
-        select feature_id, count(*) as number from {test}.common_feature_group group by feature_id
-    ) as of_sides
-    group by feature_id
+    select feature_id, count(*) as number from {test}.sample_feature group by feature_id
+    union all
+    select feature_id, count(*) as number from {test}.common_feature_group group by feature_id
 )"""
 _UNCOUNTED = "(select feature_id, null as number from {test}.feature)"
 

@@ -23,7 +23,7 @@ from report import plots
 from report.comparison import Unknown
 from report.counts import SIDES, Counts, Field, FileCounts, LoadedFile, Side
 from report.drawing import MOST_CATEGORIES, FieldSample, SideSample
-from report.occurrences import Occurrences, SideOccurrences
+from report.occurrences import Occurrences
 from report.rates import CATEGORY, Rate
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Findings:
     files: Sequence[FileCounts] | None
     sides: Mapping[Side, SideSample]
     is_generated: bool
-    occurrences: Mapping[Side, SideOccurrences] | None = None
+    occurrences: Mapping[Side, Mapping[str, Occurrences]] | None = None
     rates: Mapping[str, Sequence[Rate]] = with_default(default_factory=dict)
     unknown: Sequence[Unknown] | None = None
 
@@ -278,9 +278,9 @@ def _figures(findings: Findings, drawn: Sequence[_DrawnField], few: Sequence[_Dr
         ],
         "vocabularies": {
             side: [
-                _vocabulary_plot(field, of.impressions[field.feature_name])
+                _vocabulary_plot(field, of[field.feature_name])
                 for field in counts.fields
-                if field.feature_name in of.impressions and field.num_features > MOST_CATEGORIES
+                if field.feature_name in of and field.num_features > MOST_CATEGORIES
             ]
             for side, of in (findings.occurrences or {}).items()
         },
@@ -297,10 +297,15 @@ def _figures(findings: Findings, drawn: Sequence[_DrawnField], few: Sequence[_Dr
         ],
         "ranks": {
             side: [
-                _rank_plot(side, field, sample, (findings.occurrences or {}).get(side))
+                _counted_rank_plot(field, of[field.feature_name], counts.num_samples)
                 for field in counts.fields
-                if field.feature_name in sample.ranks
+                if field.feature_name in of and field.num_features > MOST_CATEGORIES
             ]
+            for side, of in findings.occurrences.items()
+        }
+        if findings.occurrences
+        else {
+            side: [_rank_plot(side, field, sample) for field in counts.fields if field.feature_name in sample.ranks]
             for side, sample in findings.sides.items()
         },
     }
@@ -349,26 +354,19 @@ def _vocabulary_plot(field: Field, occurrences: Occurrences) -> Markup:
     )
 
 
-def _rank_plot(side: Side, field: Field, sample: SideSample, counted: SideOccurrences | None) -> Markup:
-    if counted and field.feature_name in counted.rows:
-        return _counted_rank_plot(side, field, counted.rows[field.feature_name], sample.num_all)
+def _rank_plot(side: Side, field: Field, sample: SideSample) -> Markup:
     ranks = sample.ranks[field.feature_name]
     middle = ranks.share_at(field.num_features / 2)
     half = "" if middle is None else _half(field, round(middle * sample.num_all))
-    return _with_rank_words(
-        side,
-        field,
-        half,
-        partial(plots.draw_ranks, ranks=ranks, num_features=field.num_features, lowest=0.5 / max(1, sample.num_all)),
-    )
+    lowest = 0.5 / max(1, sample.num_all)
+    draw = partial(plots.draw_ranks, ranks=ranks, num_features=field.num_features, lowest=lowest)
+    return _ranks(field, half, draw, _ROWS[side])
 
 
-def _counted_rank_plot(side: Side, field: Field, counted: Occurrences, num_rows: int) -> Markup:
-    below = np.searchsorted(np.cumsum(counted.num_features), counted.num_features.sum() / 2)
-    half = _half(field, int(counted.counts[below]))
-    return _with_rank_words(
-        side, field, half, partial(plots.draw_counted_ranks, occurrences=counted, num_rows=num_rows)
-    )
+def _counted_rank_plot(field: Field, counted: Occurrences, num_samples: int) -> Markup:
+    middle = np.searchsorted(np.cumsum(counted.num_features), counted.num_features.sum() / 2)
+    draw = partial(plots.draw_counted_ranks, occurrences=counted, num_rows=num_samples)
+    return _ranks(field, _half(field, int(counted.counts[middle])), draw, _ROWS["sample"])
 
 
 def _half(field: Field, times: int) -> str:
@@ -376,11 +374,11 @@ def _half(field: Field, times: int) -> str:
     return f"half of its {count(field.num_features)} features occur {often}"
 
 
-def _with_rank_words(side: Side, field: Field, half: str, draw: Callable[[Axes], None]) -> Markup:
+def _ranks(field: Field, half: str, draw: Callable[[Axes], None], rows: str) -> Markup:
     return figure(
         Markup("{}<br><span class=faint>{}</span>").format(_title(field), half),
         draw,
         size=SMALL_SIZE,
         margins=(0.62, 0.27),
-        label=f"{field.feature_name}: share of the {_ROWS[side]} that have a feature, by its rank",
+        label=f"{field.feature_name}: share of the {rows} that have a feature, by its rank",
     )

@@ -173,6 +173,11 @@ class Counts:
         return sum(stratum.num_samples for stratum in self.strata)
 
     @property
+    def is_countable(self) -> bool:
+        """Whether every row of every table is counted."""
+        return sum(self.num_structures.values()) <= _MOST_STRUCTURES_TO_COUNT
+
+    @property
     def num_lists(self) -> Mapping[Side, int]:
         """How many impressions, and how many common feature groups, were staged."""
         return {side: sum(self.lengths[side].values()) for side in SIDES}

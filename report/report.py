@@ -21,7 +21,7 @@ from report.comparison import Unknown, compare
 from report.content import Findings, render
 from report.counts import FileCounts, Side, built_tables, count_files, read_counts
 from report.drawing import draw_sides
-from report.occurrences import SideOccurrences, count_occurrences
+from report.occurrences import Occurrences, count_occurrences
 from report.rates import read_rates
 
 
@@ -57,25 +57,25 @@ def _find(
     settings: Settings, num_rows: Mapping[Side, int], other: Settings | None, tell: Callable[[str], None]
 ) -> Findings:
     """Count and draw at once: the one keeps the server busy, the other this process."""
-    with built_tables(settings, 2) as (counting, drawing), ThreadPoolExecutor(max_workers=2) as pool:
+    with built_tables(settings, 2) as (counting, drawing), ThreadPoolExecutor(max_workers=3) as pool:
         counted = pool.submit(_count_rows, counting)
         tell("labels, lists, groups and features")
         counts = read_counts(drawing, settings)
+        compared = pool.submit(_compare, settings, other, counted=counts.is_countable) if other else None
         tell("the structures of some impressions and groups")
         sides = draw_sides(drawing, settings, counts, num_rows)
         tell("what became of the impressions, by feature")
         rates = read_rates(drawing, counts, sides)
         tell("every row of every table")
         files, occurrences = counted.result()
-        tell("train beside test")
-        unknown = _compare(settings, other, counted=files is not None) if other else None
+        unknown = compared.result() if compared else None
         is_generated = settings.source.kind == "generated"
         return Findings(counts, files, sides, is_generated, occurrences=occurrences, rates=rates, unknown=unknown)
 
 
 def _count_rows(
     connection: MysqlConnection,
-) -> tuple[Sequence[FileCounts] | None, Mapping[Side, SideOccurrences] | None]:
+) -> tuple[Sequence[FileCounts] | None, Mapping[Side, Mapping[str, Occurrences]] | None]:
     """Count every row of every table, and how often each feature occurs; nothing where it would take minutes."""
     files = count_files(connection)
     return files, None if files is None else count_occurrences(connection)

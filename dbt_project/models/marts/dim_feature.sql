@@ -14,8 +14,9 @@ sample_features as (
     select * from {{ ref('sample_feature') }}
 ),
 
+-- In the order of the features, or their sums would be kept on the disk until all are added up.
 common_feature_groups as (
-    select * from {{ ref('common_feature_group') }}
+    select * from {{ ref('common_feature_group') }} force index (feature_id)
 ),
 
 own_counts as (

@@ -14,7 +14,7 @@ from report.comparison import Unknown
 from report.content import Findings
 from report.counts import Counts, Field, FileCounts, GroupSize, Impression, LoadedFile, Rejects, Side, Stratum
 from report.drawing import FieldSample, Ranks, SideSample
-from report.occurrences import Occurrences, SideOccurrences
+from report.occurrences import Occurrences
 from report.rates import Rate
 
 NOW = datetime(2026, 11, 22, 12, 0, 0)  # noqa: DTZ001 - as MySQL gives it
@@ -139,15 +139,12 @@ def test_where_features_are_counted_ranks_and_vocabularies_are_of_all_of_them(
 ) -> None:
     # Of 100 features 90 are in one impression, 9 in five and one in a hundred.
     counted = {"508": Occurrences(np.array([1, 5, 100]), np.array([90, 9, 1]))}
-    occurrences: dict[Side, SideOccurrences] = {
-        "sample": SideOccurrences(counted, counted),
-        "common": SideOccurrences({}, {}),
-    }
+    occurrences: dict[Side, dict[str, Occurrences]] = {"sample": counted, "common": {}}
     page = render(settings, replace(findings, occurrences=occurrences), NOW)
 
     assert "half of its 100 features occur once" in page
     assert "1 of 100 cover 42.6 %" in page
-    assert "Every feature is counted." in page
+    assert "Every feature is counted; one of a group is in all of the group's impressions." in page
     assert "dashes lead" not in page
 
 
