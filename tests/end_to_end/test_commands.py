@@ -224,6 +224,35 @@ def test_make_report_writes_a_page_about_the_tables(shell: Shell, project: Path)
     assert page.count("✓ agree") == 2
 
 
+def require_answers(project: Path, *, of_test: bool) -> None:
+    """Each question of docs/marts.md has the answer that stands there: those that ask of test, or the others."""
+    page = (project / "docs/marts.md").read_text()
+    questions = re.findall(r"^```sql\n(.*?);\n```\n\n\|.*?\n\|[-|]+\n(.*?)\n(?:\n|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert len(questions) == 10
+    for query, table in questions:
+        if (TEST in query) is of_test:
+            shown = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table.splitlines()]
+            rows = stream(embedded(project), TRAIN, query)
+            assert [tuple("null" if cell is None else f"{cell}" for cell in row) for row in rows] == shown, query
+
+
+@pytest.mark.usefixtures("built")
+def test_the_questions_in_sql_have_the_answers_of_the_page(shell: Shell, project: Path) -> None:
+    printed = succeed(shell, f"{ACTIVATE}; dbt build -s marts")
+
+    assert re.search(r"PASS=\d+ WARN=0 ERROR=0 SKIP=0", printed)
+    require_answers(project, of_test=False)
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("built")
+def test_what_test_has_that_train_does_not_is_what_the_page_says(shell: Shell, project: Path) -> None:
+    succeed(shell, f"{ACTIVATE}; make extract DATASET=test && dbt run --target test")
+    succeed(shell, f"{ACTIVATE}; dbt build -s marts && dbt build -s marts --target test")
+
+    require_answers(project, of_test=True)
+
+
 def partitions_have_landed(project: Path) -> bool:
     """Whether some partitions of the test data set are in staging."""
     query = "select count(*) from load_partition where state = 'loaded'"
