@@ -29,14 +29,16 @@ CHILD_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SECONDS_TO_ANSWER = 1.0
 _SECONDS_BETWEEN_TRIES = 0.02
+_SECONDS_BETWEEN_LOOKS = 0.005
 # Make and timeout hand on what the terminal, or another, has sent to all of them: one signal that comes twice.
 _SECONDS_OF_ONE_SIGNAL = 0.1
 
-# The answer to a signal as things stand, how long the work may then take, and the signal that has come.
+# The answer to a signal as things stand, how long the work may then take, the signal that has come, and whether it is
+# answered. No Event: a handler that interrupts another one would wait for the Event's own lock, which that one holds.
 _line = ""
 _grace_seconds = GRACE_SECONDS
 _received: list[int] = []
-_answered = threading.Event()
+_answered: list[bool] = []
 
 
 def run_main(main: Callable[[], int]) -> Never:
@@ -152,7 +154,7 @@ def _interrupt_once() -> tuple[Callable[[int, FrameType | None], None], Callable
     def interrupt(_number: int, frame: FrameType | None) -> None:
         if done:
             return
-        _answered.wait(_SECONDS_TO_ANSWER)
+        _wait_for_the_answer()
         if _is_importing(frame):
             signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_TRIES)
             return
@@ -167,6 +169,14 @@ def _interrupt_once() -> tuple[Callable[[int, FrameType | None], None], Callable
             before(raised)
 
     return interrupt, interrupt_again
+
+
+def _wait_for_the_answer() -> bool:
+    """Wait until the signal is answered, for a while at most, and tell whether it is."""
+    deadline = time.monotonic() + _SECONDS_TO_ANSWER
+    while not _answered and time.monotonic() < deadline:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return bool(_answered)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -206,7 +216,7 @@ def _tell() -> None:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             os.dup2(nothing, stream.fileno())
         os.write(answer, f"{begin}interrupted: {_line}\n".encode())
-    _answered.set()
+    _answered.append(True)
 
 
 def _end_later(ended: threading.Event) -> None:
@@ -216,7 +226,7 @@ def _end_later(ended: threading.Event) -> None:
 
 def leave_interrupted() -> Never:
     """End the process now, with the exit code of the signal that has come, when that is answered."""
-    if not _answered.wait(_SECONDS_TO_ANSWER):
+    if not _wait_for_the_answer():
         _tell()  # it came when nobody watched, or by no signal
     leave(128 + (_received[0] if _received else signal.SIGINT))
 

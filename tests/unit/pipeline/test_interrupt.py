@@ -36,6 +36,17 @@ BODIES = {
     "has a library that takes the handler": "signal.signal(signal.SIGINT, lambda *_: None);"
     " signal.signal(signal.SIGTERM, lambda *_: None); [time.sleep(0.1) for _ in range(600)]",
     "holds on to the exception": "exec('''try:\\n time.sleep(60)\\nexcept BaseException:\\n time.sleep(60)''')",
+    # Whoever takes a lock in a handler may be interrupted by another handler that wants it too.
+    "gets a second signal while it handles the first": """exec('''
+def entered(condition, enter=threading.Condition.__enter__):
+    got = enter(condition)
+    if threading.get_ident() == threading.main_thread().ident:
+        threading.Condition.__enter__ = enter
+        signal.raise_signal(signal.SIGTERM)
+    return got
+threading.Condition.__enter__ = entered
+time.sleep(60)
+''')""",
 }
 
 
