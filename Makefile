@@ -21,6 +21,9 @@ export PYTHONUTF8 := 1
 
 VENV := .venv/bin
 
+# The marts too, which are not of dbt's default selection.
+ALL_NODES := 'fqn:*' 'source:*'
+
 # Whichever Python runs, for what needs no packages: .venv may be half made, or that of a Python that is gone.
 BARE = $$($(VENV)/python -c '' 2>/dev/null && echo $(VENV)/python || echo $(PYTHON))
 
@@ -47,7 +50,7 @@ run: setup ## the whole job: extract, dbt build, dbt docs, and a summary
 	@$(VENV)/python -m embedded up
 	@$(VENV)/python -m extract
 	@$(VENV)/python -m pipeline.run_dbt build --target $(DATASET)
-	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
+	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --select $(ALL_NODES) --target $(DATASET)
 	@$(VENV)/python -m report.summary
 
 extract: setup ## download, unpack and explode into staging (DATASET=train|test MODE=development|production FORCE=1)
@@ -96,7 +99,7 @@ docs-port:
 
 docs: docs-port setup ## build dbt's documentation and serve it until Ctrl-C (DATASET PORT=8080)
 	@$(VENV)/python -m embedded up --mysql
-	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --target $(DATASET)
+	@$(VENV)/python -m pipeline.run_dbt --quiet docs generate --select $(ALL_NODES) --target $(DATASET)
 	@$(VENV)/python -m pipeline.docs
 
 up: setup ## start the embedded services that the settings call for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -99,6 +100,17 @@ def test_the_marts_hold_what_the_four_tables_hold(marts: DbtProject, published: 
     schema = marts.schema()
     assert {re.findall("COMMENT='(.*)'", schema[mart])[0] for mart in MARTS} == {"built from load 1"}
     assert marts.failed_tests("-s", "marts") == set()
+
+
+@mariadb_in_soak
+def test_the_docs_have_the_types_of_their_columns(marts: DbtProject) -> None:
+    succeeded, output = marts.run("docs", "generate", "--select", "fqn:*", "source:*")
+    assert succeeded, output
+    catalog = json.loads((marts.folder / "target/catalog.json").read_text())
+    for mart in MARTS:
+        types = {name: column["type"] for name, column in catalog["nodes"][f"model.deepcvr.{mart}"]["columns"].items()}
+        assert list(types) == [str(row[0]) for row in marts.query(f"show columns from {mart}")]
+        assert all(types.values())
 
 
 def test_no_command_builds_them_unasked(project: DbtProject, published: Published) -> None:

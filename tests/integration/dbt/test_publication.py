@@ -434,7 +434,7 @@ def test_the_docs_have_the_type_of_every_column(project: DbtProject, published: 
     documented = {
         name: set(node["columns"])
         for name, node in (manifest["nodes"] | manifest["sources"]).items()
-        if node["resource_type"] in ("model", "seed", "source")
+        if node["resource_type"] in ("model", "seed", "source") and "marts" not in node["fqn"]  # which are not built
     }
     found = {
         name: {column for column, described in node["columns"].items() if described["type"]}
