@@ -286,6 +286,7 @@ def test_any_folder_will_do(own: DbtProject, tmp_path: Path) -> None:
         assert succeeded, output
 
 
+@mariadb_in_soak
 def test_no_command_has_anything_to_warn_of(project: DbtProject, published: Published) -> None:
     assert published
     for arguments in (
