@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbt.adapters.factory import reset_adapters
 from dbt.tests.fixtures.project import *  # noqa: F403 - fixtures, each found by its name
 from dbt.tests.fixtures.project import TestProjInfo
 from dbt.tests.util import run_sql_with_adapter
@@ -29,6 +30,7 @@ def _the_environment_is_put_back() -> None:
 @pytest.fixture(scope="class", autouse=True)
 def _others_find_what_they_left() -> Iterator[None]:
     """Dbt caches what it has parsed, and says where it is and how it logs, for the whole process."""
+    reset_adapters()  # dbt would go on with the one that other tests have left, over their server
     folder, environment = Path.cwd(), dict(os.environ)
     yield
     disable_test_caching()
