@@ -13,6 +13,7 @@ import os
 from embedded.programs import Kind
 from pipeline.cli import command_parser, main_of
 from pipeline.errors import UsageError
+from pipeline.settings import read_flag
 
 _SERVERS: dict[str, tuple[Kind, ...]] = {"mysql": ("mysql",), "mariadb": ("mariadb",), "both": ("mysql", "mariadb")}
 
@@ -20,7 +21,7 @@ _DESCRIPTION = """\
 Measure every stage of the pipeline on generated train data, against a bare way of doing the same, and print a table of
 times, rates and ratios beside the figures that the project wants to reach.
 
-It runs the project's own commands in a copy of the project, on MySQL and S3 servers of its own, all in
+It runs the project's own commands in a copy of the project, on MySQL servers of its own, all in
 .embedded/bench/work. Your servers, databases and data are not touched, and nothing is left at the end or after Ctrl-C.
 
 stages:
@@ -32,9 +33,10 @@ stages:
   dbt run, dbt test              ratios to the staging load and to dbt run
   whole job after the download   unpack + staging load + dbt run + dbt test, each as a command; ratio to LOAD DATA
                                  LOCAL of prepared text by two connections into the four keyed tables
-  peak memory of extract         of the command and all processes below it (PSS, sampled every second); the MySQL and S3
-                                 servers are not among them
+  peak memory of extract         of the command and all processes below it (PSS, sampled every second); the MySQL
+                                 server is not among them
   tables on disk                 staging and built, without the server's logs
+  peak of the server's disk      all of its folder, logs and temporary files too, looked at every two seconds
   make extract, nothing to do    when everything has been loaded already
 
 Results are also written to benchmarks/results/<scale>-<server>.json. Where that folder holds a run at a tenth of the
@@ -46,6 +48,7 @@ _EXAMPLES = """\
   python -m benchmarks                              0.1 % of train on MySQL: about two minutes
   SCALE=0.01 SERVER=both make bench                 1 % on MySQL and on MariaDB
   nice python -m benchmarks --scale 0.1             10 %: needs about 25 GB of disk
+  SCALE=0.4 BASELINES=0 make bench                  40 %, the job alone, without what it is compared with
 """
 
 
@@ -53,15 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("python -m benchmarks", _DESCRIPTION, examples=_EXAMPLES)
     parser.add_argument("--scale", metavar="SHARE", help="share of the full size of train (default: SCALE, or 0.001)")
     parser.add_argument("--server", metavar="NAME", help="mysql, mariadb or both (default: SERVER, or mysql)")
+    parser.add_argument("--baselines", metavar="FLAG", help="0: measure the job alone (default: BASELINES, or 1)")
     return parser
 
 
 def _measure(options: argparse.Namespace) -> None:
     scale = _scale(options.scale or os.environ.get("SCALE") or "0.001")
     kinds = _kinds(options.server or os.environ.get("SERVER") or "mysql")
+    with_baselines = read_flag("BASELINES", options.baselines or os.environ.get("BASELINES") or "1")
     from benchmarks.run import measure_all
 
-    measure_all(scale, kinds)
+    measure_all(scale, kinds, with_baselines=with_baselines)
 
 
 def _scale(text: str) -> float:

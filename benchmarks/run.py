@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bare_load import Prepared, prepare
 from benchmarks.exploding import measure_exploding, tasks_of
-from benchmarks.job import dbt_seconds, measure_job
+from benchmarks.job import STAGING_LOAD, dbt_seconds, measure_job
 from benchmarks.results import RESULTS, Measurement, Run, read_runs, table, with_growth, write
 from benchmarks.unpacking import measure_unpacking
-from benchmarks.workspace import make_copy, s3_server, workspace
+from benchmarks.workspace import make_copy, workspace
 from embedded.mysql_server import memory_bytes
 from embedded.programs import Kind
 from pipeline.cli import say
@@ -28,12 +29,13 @@ from tests.surroundings import mysql_program
 _DATA_SET = "train"
 
 
-def measure_all(scale: float, kinds: Sequence[Kind]) -> None:
+def measure_all(scale: float, kinds: Sequence[Kind], *, with_baselines: bool) -> None:
     """Measure every stage, print a table for each server and write it as JSON.
 
     Args:
         scale: the share of the full size of train.
         kinds: the servers to measure on, one after the other.
+        with_baselines: whether bare ways of doing the same are measured too, which takes as much time and disk again.
 
     Raises:
         PipelineError: a stage failed, or another run goes on.
@@ -42,32 +44,34 @@ def measure_all(scale: float, kinds: Sequence[Kind]) -> None:
     load = os.getloadavg()[0]
     say(f"measuring {scale:g} of {_DATA_SET} on {_describe_machine()}, load average {load:.1f}")
     with workspace() as place:
-        settings = make_copy(place / "unpacked").settings
-        archive = place / "source" / settings.data_set.archive
-        common = _reported(_measure_files(archive, scale, settings))
-        paths = {kind: settings.member_path(kind) for kind in RECORD_KINDS}
-        partitions = [partition for kind in RECORD_KINDS for _, _, partition in tasks_of(paths[kind], kind)]
-        say("  writing the rows as text for the bare loads")
-        prepared = prepare(interleaved(partitions, paths.values()), place / "prepared")
-        with s3_server(place / "s3", archive) as s3:
-            for kind in kinds:
-                title = mysql_program(kind).title
-                say(f"{title}:")
-                copy = make_copy(place / kind, s3)
-                measurements = [*common, *_reported(measure_job(place, copy, kind, prepared))]
-                conditions = _conditions(title, load, archive, settings, prepared)
-                _publish(Run(scale, kind, conditions, measurements, dbt_seconds(copy)))
+        archive = place / "source" / f"taobao_{_DATA_SET}.tar.gz"
+        generated = time.monotonic()
+        summary = generate_archive(archive, _DATA_SET, scale=scale)
+        num_bytes = summary.skeleton.bytes + summary.common.bytes
+        measured = [
+            Measurement("generate the source data", time.monotonic() - generated, num_bytes, "B", is_baseline=True)
+        ]
+        common, prepared = _reported(measured), None
+        if with_baselines:
+            more, prepared = _measure_baselines(archive, make_copy(place / "unpacked", archive).settings, place)
+            common += more
+        for kind in kinds:
+            title = mysql_program(kind).title
+            say(f"{title}:")
+            copy = make_copy(place / kind, archive)
+            of_job = _reported(measure_job(place, copy, kind, prepared, num_bytes))
+            conditions = _conditions(title, load, archive, num_bytes, of_job)
+            _publish(Run(scale, kind, conditions, [*common, *of_job], dbt_seconds(copy)))
     say(f"measured in {duration(time.monotonic() - begun)}")
 
 
-def _measure_files(archive: Path, scale: float, settings: Settings) -> Iterator[Measurement]:
-    """Measure what needs no server."""
-    begun = time.monotonic()
-    summary = generate_archive(archive, _DATA_SET, scale=scale)
-    size = summary.skeleton.bytes + summary.common.bytes
-    yield Measurement("generate the source data", time.monotonic() - begun, size, "B", is_baseline=True)
-    yield from measure_unpacking(archive, settings)
-    yield from measure_exploding(settings)
+def _measure_baselines(archive: Path, settings: Settings, place: Path) -> tuple[list[Measurement], Prepared]:
+    """Measure what needs no server, and write what the bare loads take."""
+    measured = _reported(chain(measure_unpacking(archive, settings), measure_exploding(settings)))
+    paths = {kind: settings.member_path(kind) for kind in RECORD_KINDS}
+    partitions = [partition for kind in RECORD_KINDS for _, _, partition in tasks_of(paths[kind], kind)]
+    say("  writing the rows as text for the bare loads")
+    return measured, prepare(interleaved(partitions, paths.values()), place / "prepared")
 
 
 def _reported(measurements: Iterable[Measurement]) -> list[Measurement]:
@@ -89,7 +93,9 @@ def describe(measurement: Measurement) -> str:
     return f"{measurement.stage}: {', '.join(parts)}"
 
 
-def _conditions(server: str, load: float, archive: Path, settings: Settings, prepared: Prepared) -> dict[str, Any]:
+def _conditions(
+    server: str, load: float, archive: Path, csv_bytes: int, of_job: Sequence[Measurement]
+) -> dict[str, Any]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "server": server,
@@ -97,8 +103,8 @@ def _conditions(server: str, load: float, archive: Path, settings: Settings, pre
         "machine": _describe_machine(),
         "load_average_before": load,
         "archive_bytes": archive.stat().st_size,
-        "csv_bytes": sum(settings.member_path(kind).stat().st_size for kind in RECORD_KINDS),
-        "staged_rows": sum(part.num_rows for part in prepared.staging),
+        "csv_bytes": csv_bytes,
+        "staged_rows": next(int(each.amount or 0) for each in of_job if each.stage == STAGING_LOAD),
     }
 
 

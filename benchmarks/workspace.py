@@ -12,7 +12,6 @@ from pathlib import Path
 from embedded.mysql_server import start_mysql, stop_mysql
 from embedded.processes import lock
 from embedded.programs import Kind
-from embedded.s3_server import S3Server, open_client, start_s3, stop_s3
 from pipeline.files import private_folder
 from pipeline.settings import MysqlSettings, Settings, load_settings
 from tests.surroundings import CHECKOUT, copy_project, mysql_program, replace_surroundings
@@ -66,7 +65,6 @@ def _remove(folder: Path) -> None:
     bases = folder.glob("*") if folder.is_dir() else ()
     for base in [each for path in bases for each in (path, path / ".embedded") if (each / "data").is_dir()]:
         stop_mysql(base)
-        stop_s3(base)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -86,39 +84,12 @@ def mysql_server(base: Path, kind: Kind) -> Iterator[MysqlSettings]:
         shutil.rmtree(base / "data", ignore_errors=True)
 
 
-@contextmanager
-def s3_server(base: Path, archive: Path) -> Iterator[S3Server]:
-    """Run an S3 server that holds the archive where a run in development mode looks for it.
-
-    Args:
-        base: the server's folder.
-        archive: is put into it.
-    """
-    settings = load_settings(environ={})
-    try:
-        server = start_s3(base)
-        client = open_client(server)
-        client.create_bucket(Bucket=settings.source.bucket)
-        client.upload_file(str(archive), settings.source.bucket, settings.archive_key)
-        yield server
-    finally:
-        stop_s3(base)
-
-
-def make_copy(folder: Path, s3: S3Server | None = None) -> ProjectCopy:
+def make_copy(folder: Path, archive: Path) -> ProjectCopy:
     """Copy the project, without what it has made.
 
     Args:
         folder: where to.
-        s3: the source that the copy's commands read from.
+        archive: the source of the copy's commands, which is read where it is.
     """
-    environment = dict(os.environ)
-    if s3 is not None:
-        entry = s3.services_entry
-        environment |= {
-            "AWS_ENDPOINT_URL": entry["endpoint_url"],
-            "AWS_ACCESS_KEY_ID": entry["access_key_id"],
-            "AWS_SECRET_ACCESS_KEY": entry["secret_access_key"],
-            "AWS_DEFAULT_REGION": entry["region"],
-        }
+    environment = {**os.environ, "SOURCE": str(archive)}
     return ProjectCopy(load_settings(root=copy_project(folder), environ={}), environment)
