@@ -16,14 +16,7 @@
     {%- do run_query("drop table if exists " ~ next_relation) -%}
     {%- do run_query(create_from_contract_sql(next_relation, contract, load_id)) -%}
     {%- if config.get('list_repeated_keys') -%}{%- do refuse_repeated_keys(sql, contract) -%}{%- endif -%}
-    {#-
-        With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it. The primary
-        key is checked all the same, and the table has no foreign key yet.
-    -#}
-    {%- do run_query("set session unique_checks = 0, session foreign_key_checks = 0") -%}
-    {%- call statement('main') -%}
-        {{ fill_table_sql(next_relation, contract, sql) }}
-    {%- endcall -%}
+    {%- do fill_table(next_relation, contract, sql, config.get('fill_by')) -%}
     {%- do add_indexes(next_relation, config.get('indexes', [])) -%}
     {%- do add_foreign_keys(next_relation, contract.foreign_keys) -%}
     {%- if is_core(model) -%}{%- do require_current_load(load_id) -%}{%- endif -%}
@@ -50,23 +43,57 @@
 
 
 {% macro prepare_build_session() %}
-    {#- `insert ... select` then locks none of the rows it reads. -#}
-    {%- do run_query("set session transaction isolation level read committed") -%}
-    {#- A reader who never ends may keep a table from being replaced, but not for ever. -#}
-    {%- do run_query("set session lock_wait_timeout = 300") -%}
-    {#- MySQL sorts the rows of a new index in pieces of 1 MiB by default. MariaDB has no such setting of a session. -#}
-    {%- if run_query("show variables like 'innodb_ddl_buffer_size'") | length > 0 -%}
-        {%- do run_query("set session innodb_ddl_buffer_size = 67108864") -%}
+    {%- for statement in build_session() -%}{%- do run_query(statement) -%}{%- endfor -%}
+{% endmacro %}
+
+
+{#- What a connection says that builds a table, as statements. -#}
+{% macro build_session() %}
+    {%- set threads = [target.threads, 4] | max -%}
+    {%- set settings = {
+        'innodb_ddl_threads': threads, 'innodb_parallel_read_threads': threads, 'innodb_ddl_buffer_size': 16777216 * threads,
+    } -%}
+    {#- `insert ... select` then locks none of the rows it reads; and a reader who never ends keeps no table for ever. -#}
+    {%- set statements = [
+        "set session transaction isolation level read committed",
+        "set session lock_wait_timeout = 300",
+    ] -%}
+    {#- MySQL sorts the rows of a new index in pieces of 1 MiB by default. MariaDB has no such settings of a session. -#}
+    {%- for row in run_query("show session variables where variable_name in ('" ~ settings | join("', '") ~ "')") -%}
+        {%- do statements.append("set session " ~ row[0] ~ " = " ~ settings[row[0]]) -%}
+    {%- endfor -%}
+    {{ return(statements) }}
+{% endmacro %}
+
+
+{#-
+    With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it, which is quicker
+    than ranges are. The primary key is checked all the same, and the table has no foreign key yet.
+-#}
+{% macro fill_table(relation, contract, sql, by) %}
+    {%- set fill, unchecked = fill_table_sql(relation, contract, sql), "set session unique_checks = 0, session foreign_key_checks = 0" -%}
+    {#- As a statement, not a query: dbt expects a transaction. -#}
+    {%- call statement('unchecked') -%}{{ unchecked }}{%- endcall -%}
+    {%- if by and 'mariadb' not in run_query('select version() as version').rows[0]['version'] | lower -%}
+        {%- set num_rows = adapter.fill_by_ranges(
+            statement=fill, table=relation | string, keys=staging_table(by.keys_of) | string, key=contract.primary_key[0],
+            keys_per_range=by.keys_per_range, session=build_session() + [unchecked],
+        ) -%}
+        {%- call noop_statement('main', 'SUCCESS ' ~ num_rows, 'SUCCESS', num_rows) -%}{{ fill }}{%- endcall -%}
+    {%- else -%}
+        {%- call statement('main') -%}{{ fill }}{%- endcall -%}
     {%- endif -%}
 {% endmacro %}
 
 
+{#- `/* range */ true` is where the adapter puts the condition of a range. -#}
 {% macro fill_table_sql(relation, contract, sql) %}
     {%- set column_names = contract.columns | map(attribute='name') | join(', ') -%}
     insert into {{ relation }} ({{ column_names }})
     select {{ column_names }} from (
         {{ sql }}
     ) as model_rows
+    where /* range */ true
 {% endmacro %}
 
 

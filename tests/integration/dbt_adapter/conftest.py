@@ -30,7 +30,8 @@ def _the_environment_is_put_back() -> None:
 @pytest.fixture(scope="class", autouse=True)
 def _others_find_what_they_left() -> Iterator[None]:
     """Dbt caches what it has parsed, and says where it is and how it logs, for the whole process."""
-    reset_adapters()  # dbt would go on with the one that other tests have left, over their server
+    # Dbt would go on with the one that other tests have left, over their server.
+    reset_adapters()  # type: ignore[no-untyped-call]
     folder, environment = Path.cwd(), dict(os.environ)
     yield
     disable_test_caching()

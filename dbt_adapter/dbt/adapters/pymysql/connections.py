@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from dbt_common.exceptions import DbtDatabaseError, DbtRuntimeError
 from pymysql.constants import FIELD_TYPE
 
 from pipeline.errors import DatabaseError, SettingsError
-from pipeline.mysql import connect
+from pipeline.mysql import MysqlConnection, connect
 from pipeline.printable import printable, printable_lines
 from pipeline.settings import MysqlSettings, read_mysql
+
+from .ranges import Fill, fill_by_ranges
 
 # What a contract tells apart: a query has other types than the table that is made from it.
 _FAMILIES = {
@@ -154,6 +157,12 @@ class PymysqlConnectionManager(SQLConnectionManager):
     TYPE = "pymysql"
     keeper: Keeper | None = None
 
+    def __init__(self, profile: Any, mp_context: Any) -> None:
+        """Make the manager of a command, which fills as many ranges at a time, of all tables, as it has threads."""
+        super().__init__(profile, mp_context)
+        self._slots, self._cancelled = threading.BoundedSemaphore(profile.threads), threading.Event()
+        self._of_ranges: list[Any] = []
+
     @classmethod
     def open(cls, connection: Connection) -> Connection:
         """Open a connection.
@@ -174,6 +183,14 @@ class PymysqlConnectionManager(SQLConnectionManager):
     def cancel(self, connection: Connection) -> None:
         """Close a connection of another thread."""
         connection.handle.close()
+
+    def cancel_open(self) -> list[str]:
+        """Close the connections of all other threads, and wait for no range."""
+        self._cancelled.set()
+        for handle in self._of_ranges:
+            with suppress(OSError, AttributeError):  # of one that is closed
+                handle._sock.shutdown(socket.SHUT_RDWR)
+        return super().cancel_open()
 
     @contextmanager
     def exception_handler(self, sql: str) -> Iterator[None]:  # noqa: ARG002 - dbt's signature
@@ -200,6 +217,34 @@ class PymysqlConnectionManager(SQLConnectionManager):
     def holds_lock(self, name: str) -> bool:
         """Whether this command holds a lock."""
         return self.keeper is not None and self.keeper.holds(name)
+
+    def fill_by_ranges(self, fill: Fill) -> int:
+        """Fill a table; see `ranges.fill_by_ranges`.
+
+        Raises:
+            DbtRuntimeError: it is not wholly filled.
+        """
+        credentials: Any = self.profile.credentials
+        settings, fill = credentials.settings(), replace(fill, statement=self._add_query_comment(fill.statement))
+
+        def open_one() -> MysqlConnection:
+            handle = connect(settings)
+            self._of_ranges.append(handle)
+            return handle
+
+        with self.exception_handler(fill.statement):
+            try:
+                return fill_by_ranges(
+                    fill,
+                    open_one,
+                    num_connections=self.profile.threads,
+                    slot=self._slots,
+                    cancelled=self._cancelled,
+                )
+            except DatabaseError as error:
+                raise FailedToConnectError(printable(str(error))) from error
+            except InterruptedError as error:
+                raise DbtRuntimeError(f"{fill.table} is not wholly filled: the command was ended") from error
 
     def cleanup_all(self) -> None:
         """Give up all connections, and the locks."""

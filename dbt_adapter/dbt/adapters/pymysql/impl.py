@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -19,6 +20,7 @@ from dbt_common.exceptions import DbtDatabaseError
 from pymysql.constants import ER
 
 from .connections import PymysqlConnectionManager
+from .ranges import Fill
 
 if TYPE_CHECKING:
     import agate
@@ -50,6 +52,8 @@ class PymysqlRelation(BaseRelation):
 
 _TEXTS = {"tinytext": 255, "text": 65_535, "mediumtext": 16_777_215, "longtext": 4_294_967_295}
 _LONGEST_VARCHAR = 16_383  # of utf8mb4
+# Ranges that MySQL fills side by side meet at its redo log.
+_MOST_THREADS = 16
 
 
 @dataclass
@@ -114,6 +118,11 @@ class PymysqlAdapter(SQLAdapter):
     }
     check_schema_exists = BaseAdapter.check_schema_exists
 
+    def __init__(self, config: Any, mp_context: Any) -> None:
+        """Make the adapter of a command. `threads: 0` in a profile means as many as this machine has cores."""
+        config.threads = config.threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+        super().__init__(config, mp_context)
+
     @available.parse_none
     def get_relation(self, database: str | None, schema: str, identifier: str) -> BaseRelation | None:  # noqa: ARG002
         """Find a table or a view, whatever a macro makes of the database that there is not."""
@@ -139,6 +148,19 @@ class PymysqlAdapter(SQLAdapter):
         """Tell whether this command of dbt holds a lock of the server, by the lock's name."""
         connections: Any = self.connections
         return bool(connections.holds_lock(name))
+
+    @available.parse(lambda **_: 0)
+    def fill_by_ranges(self, **fill: Any) -> int:
+        """Fill a table by ranges of its key, as many at a time as dbt has threads, each in a transaction of its own.
+
+        Args:
+            fill: the attributes of `ranges.Fill`.
+
+        Returns:
+            The number of rows. If a range fails, so does this, and the table holds what others have brought.
+        """
+        connections: Any = self.connections
+        return int(connections.fill_by_ranges(Fill(**fill)))
 
     @available.parse(lambda *_: [])
     def read_seed(self, seed: dict[str, Any]) -> list[list[str]]:
