@@ -302,7 +302,9 @@ def test_a_set_up_that_is_interrupted_says_so_and_leaves_no_program_behind(
         output, errors = process.communicate(timeout=30)
     assert started
     assert (process.returncode, output) == (code, "")
-    assert errors == "interrupted: what is set up stays; the same command goes on from there\n"
+    *progress, last = errors.splitlines()  # every ten seconds, where the machine is that slow
+    assert last == "interrupted: what is set up stays; the same command goes on from there"
+    assert all(line.startswith("  Python packages into .venv: ") for line in progress)
     assert not [pid for pid in family if command_line(pid)]
 
 
