@@ -73,7 +73,7 @@ def measure_job(
         yield (staged := _measure_bare(place, kind, "bare LOAD into staging", STAGING_TABLES, prepared.staging))
     with mysql_server(copy.settings.embedded_dir, kind) as mysql:
         job = _run_job(copy, mysql)
-    if prepared is None:  # which are measured before else, without the start of a command
+    if prepared is None:  # beside its baseline it has been measured before, without the start of a command
         yield Measurement("unpack", job.unpack.seconds, csv_bytes, "B")
     yield _against(staged, _load(job), "rows/s of the bare LOAD", Figure("ratio", "at least", 0.85))
     yield Measurement(STAGING_LOAD, job.explode.seconds, job.staged_rows, "rows")
@@ -105,25 +105,22 @@ def _run_job(copy: ProjectCopy, mysql: MysqlSettings) -> _Job:
         run, test = (_dbt(copy, command) for command in _DBT_COMMANDS)
     idle = min(_run(copy, "make", "extract").seconds for _ in range(_IDLE_TRIES))
     staged, published = _count_rows(mysql, copy.settings)
-    folders = [data_folder(copy.settings.embedded_dir) / name for name in _databases(copy.settings)]
+    databases = copy.settings.database, copy.settings.staging_database
+    folders = [data_folder(copy.settings.embedded_dir) / name for name in databases]
     with explained(mysql), closing(connect(mysql, database=copy.settings.database)) as connection:
         definitions = read_definitions(connection, CORE_TABLES)
     return _Job(
-        unpack,
-        explode,
-        run,
-        test,
-        max(sizes, default=0),
-        staged,
-        published,
-        sum(map(folder_size, folders)),
-        idle,
-        definitions,
+        unpack=unpack,
+        explode=explode,
+        run=run,
+        test=test,
+        peak_disk_bytes=max(sizes, default=0),
+        staged_rows=staged,
+        published_rows=published,
+        table_bytes=sum(map(folder_size, folders)),
+        idle=idle,
+        definitions=definitions,
     )
-
-
-def _databases(settings: Settings) -> tuple[str, str]:
-    return settings.database, settings.staging_database
 
 
 def _count_rows(mysql: MysqlSettings, settings: Settings) -> tuple[int, int]:

@@ -67,8 +67,8 @@
 
 
 {#-
-    With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it, which is quicker
-    than ranges are. The primary key is checked all the same, and the table has no foreign key yet.
+    With both checks off MariaDB loads an empty table in bulk, with one undo record for the whole of it, which ranges would
+    forgo. The primary key is checked all the same, and the table has no foreign key yet.
 -#}
 {% macro fill_table(relation, contract, sql, by) %}
     {%- set fill, unchecked = fill_table_sql(relation, contract, sql), "set session unique_checks = 0, session foreign_key_checks = 0" -%}

@@ -151,6 +151,13 @@ class Keeper:
                 self._ask("select 1")
 
 
+def _connect(credentials: Any) -> MysqlConnection:
+    try:
+        return connect(credentials.settings())
+    except DatabaseError as error:
+        raise FailedToConnectError(printable(str(error))) from error
+
+
 class PymysqlConnectionManager(SQLConnectionManager):
     """Opens connections as the credentials say, runs statements, and holds locks for a whole command."""
 
@@ -173,10 +180,10 @@ class PymysqlConnectionManager(SQLConnectionManager):
         if connection.state == ConnectionState.OPEN:
             return connection
         try:
-            connection.handle = connect(connection.credentials.settings())
-        except DatabaseError as error:
+            connection.handle = _connect(connection.credentials)
+        except FailedToConnectError:
             connection.handle, connection.state = None, ConnectionState.FAIL
-            raise FailedToConnectError(printable(str(error))) from error
+            raise
         connection.state = ConnectionState.OPEN
         return connection
 
@@ -224,11 +231,10 @@ class PymysqlConnectionManager(SQLConnectionManager):
         Raises:
             DbtRuntimeError: it is not wholly filled.
         """
-        credentials: Any = self.profile.credentials
-        settings, fill = credentials.settings(), replace(fill, statement=self._add_query_comment(fill.statement))
+        fill = replace(fill, statement=self._add_query_comment(fill.statement))
 
         def open_one() -> MysqlConnection:
-            handle = connect(settings)
+            handle = _connect(self.profile.credentials)
             self._of_ranges.append(handle)
             return handle
 
@@ -241,8 +247,6 @@ class PymysqlConnectionManager(SQLConnectionManager):
                     slot=self._slots,
                     cancelled=self._cancelled,
                 )
-            except DatabaseError as error:
-                raise FailedToConnectError(printable(str(error))) from error
             except InterruptedError as error:
                 raise DbtRuntimeError(f"{fill.table} is not wholly filled: the command was ended") from error
 
