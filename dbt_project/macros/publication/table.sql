@@ -75,10 +75,10 @@
     {#- As a statement, not a query: dbt expects a transaction. -#}
     {%- call statement('unchecked') -%}{{ unchecked }}{%- endcall -%}
     {%- if by and 'mariadb' not in run_query('select version() as version').rows[0]['version'] | lower -%}
-        {%- set num_rows = adapter.fill_by_ranges(
+        {%- set num_rows = adapter.run_by_ranges(
             statement=fill, table=relation | string, keys=staging_table(by.keys_of) | string, key=contract.primary_key[0],
             keys_per_range=by.keys_per_range, session=build_session() + [unchecked],
-        ) -%}
+        ) | sum(attribute='num_rows') -%}
         {%- call noop_statement('main', 'SUCCESS ' ~ num_rows, 'SUCCESS', num_rows) -%}{{ fill }}{%- endcall -%}
     {%- else -%}
         {%- call statement('main') -%}{{ fill }}{%- endcall -%}
@@ -167,24 +167,31 @@
 {% endmacro %}
 
 
+{#- By ranges, so that no server keeps all of the keys, and each connection looks up its own. -#}
 {% macro describe_orphans(relation, foreign_key) %}
     {%- set column = foreign_key.column -%}
     {%- set orphans -%}
         select
             child.{{ column }} as key_value,
             count(*) over () as num_keys
-        from (select distinct {{ column }} from {{ relation }}) as child
+        from (select distinct {{ column }} from {{ relation }} where /* range */ true) as child
         left join {{ foreign_key.parent }} as parent
             on child.{{ column }} = parent.{{ foreign_key.parent_column }}
         where parent.{{ foreign_key.parent_column }} is null
         order by child.{{ column }}
         limit 5
     {%- endset -%}
-    {%- set found = run_query(orphans) -%}
-    {%- if found | length > 0 -%}
+    {#- Other connections are to see the rows. -#}
+    {%- do run_query("commit") -%}
+    {%- set found = adapter.run_by_ranges(
+        statement=orphans, table=relation | string, key=column, keys_per_range=250000, session=build_session(),
+        keys="(select " ~ foreign_key.parent_column ~ " as " ~ column ~ " from " ~ foreign_key.parent ~ ") as parent",
+    ) | map(attribute='rows') | select | list -%}
+    {%- if found -%}
+        {%- set num_keys = found | map(attribute=0) | sum(attribute=1) -%}
+        {%- set first = (found | sum(start=()) | map(attribute=0) | sort(case_sensitive=true))[:5] -%}
         {{ return(
-            found.rows[0]['num_keys'] ~ " values of " ~ column ~ " are not in " ~ foreign_key.parent ~ ", the first of them "
-            ~ found.columns['key_value'].values() | join(', ')
+            num_keys ~ " values of " ~ column ~ " are not in " ~ foreign_key.parent ~ ", the first of them " ~ first | join(', ')
         ) }}
     {%- endif -%}
     {{ return('') }}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from pipeline.settings import MysqlSettings
 ranges = importlib.import_module("dbt.adapters.pymysql.ranges")  # mypy does not see what is editable
 
 _DATABASE = "filled_by_ranges"
-_FILL = ranges.Fill(
+_FILL = ranges.Work(
     statement="insert into filled select id, part from (select * from source) as model_rows where /* range */ true",
     table="filled",
     keys="source_keys",
@@ -52,14 +51,9 @@ def make_tables(
         cursor.executemany("insert into source_keys values (%s)", [(key,) for key in keys])
 
 
-def fill(mysql: MysqlSettings, what: Any = _FILL, *, cancelled: bool = False) -> int:
-    event = threading.Event()
-    if cancelled:
-        event.set()
-    num_rows: int = ranges.fill_by_ranges(
-        what, lambda: connect(mysql, database=_DATABASE), num_connections=4, slot=nullcontext(), cancelled=event
-    )
-    return num_rows
+def fill(mysql: MysqlSettings, what: Any = _FILL, *, shares: Any = None) -> int:
+    ran = ranges.run_by_ranges(what, lambda: connect(mysql, database=_DATABASE), shares or ranges.Shares(4))
+    return sum(each.num_rows for each in ran)
 
 
 def filled(connection: MysqlConnection) -> list[tuple[object, ...]]:
@@ -104,8 +98,11 @@ def test_a_range_that_fails_ends_the_fill(mysql: MysqlSettings, connection: Mysq
 def test_a_command_that_is_ended_begins_no_further_range(mysql: MysqlSettings, connection: MysqlConnection) -> None:
     make_tables(connection, "int unsigned", [(1, 1)], {1})
 
+    shares = ranges.Shares(4)
+    shares.cancel()
+
     with pytest.raises(InterruptedError):
-        fill(mysql, cancelled=True)
+        fill(mysql, shares=shares)
     assert filled(connection) == []
 
 

@@ -23,7 +23,7 @@ from pipeline.mysql import MysqlConnection, connect
 from pipeline.printable import printable, printable_lines
 from pipeline.settings import MysqlSettings, read_mysql
 
-from .ranges import Fill, fill_by_ranges
+from .ranges import Ran, Shares, Work, run_by_ranges
 
 # What a contract tells apart: a query has other types than the table that is made from it.
 _FAMILIES = {
@@ -165,9 +165,9 @@ class PymysqlConnectionManager(SQLConnectionManager):
     keeper: Keeper | None = None
 
     def __init__(self, profile: Any, mp_context: Any) -> None:
-        """Make the manager of a command, which fills as many ranges at a time, of all tables, as it has threads."""
+        """Make the manager of a command, which runs as many ranges at a time, of all tables, as it has threads."""
         super().__init__(profile, mp_context)
-        self._slots, self._cancelled = threading.BoundedSemaphore(profile.threads), threading.Event()
+        self._shares = Shares(profile.threads)
         self._of_ranges: list[Any] = []
 
     @classmethod
@@ -193,7 +193,7 @@ class PymysqlConnectionManager(SQLConnectionManager):
 
     def cancel_open(self) -> list[str]:
         """Close the connections of all other threads, and wait for no range."""
-        self._cancelled.set()
+        self._shares.cancel()
         for handle in self._of_ranges:
             with suppress(OSError, AttributeError):  # of one that is closed
                 handle._sock.shutdown(socket.SHUT_RDWR)
@@ -225,30 +225,24 @@ class PymysqlConnectionManager(SQLConnectionManager):
         """Whether this command holds a lock."""
         return self.keeper is not None and self.keeper.holds(name)
 
-    def fill_by_ranges(self, fill: Fill) -> int:
-        """Fill a table; see `ranges.fill_by_ranges`.
+    def run_by_ranges(self, work: Work) -> list[Ran]:
+        """Run a statement by ranges; see `ranges.run_by_ranges`.
 
         Raises:
-            DbtRuntimeError: it is not wholly filled.
+            DbtRuntimeError: it was not run for all of them.
         """
-        fill = replace(fill, statement=self._add_query_comment(fill.statement))
+        work = replace(work, statement=self._add_query_comment(work.statement))
 
         def open_one() -> MysqlConnection:
             handle = _connect(self.profile.credentials)
             self._of_ranges.append(handle)
             return handle
 
-        with self.exception_handler(fill.statement):
+        with self.exception_handler(work.statement):
             try:
-                return fill_by_ranges(
-                    fill,
-                    open_one,
-                    num_connections=self.profile.threads,
-                    slot=self._slots,
-                    cancelled=self._cancelled,
-                )
+                return run_by_ranges(work, open_one, self._shares)
             except InterruptedError as error:
-                raise DbtRuntimeError(f"{fill.table} is not wholly filled: the command was ended") from error
+                raise DbtRuntimeError(f"{work.table} is not done: the command was ended") from error
 
     def cleanup_all(self) -> None:
         """Give up all connections, and the locks."""

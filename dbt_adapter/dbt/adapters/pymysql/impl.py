@@ -20,7 +20,7 @@ from dbt_common.exceptions import DbtDatabaseError
 from pymysql.constants import ER
 
 from .connections import PymysqlConnectionManager
-from .ranges import Fill
+from .ranges import Ran, Work
 
 if TYPE_CHECKING:
     import agate
@@ -149,18 +149,19 @@ class PymysqlAdapter(SQLAdapter):
         connections: Any = self.connections
         return bool(connections.holds_lock(name))
 
-    @available.parse(lambda **_: 0)
-    def fill_by_ranges(self, **fill: Any) -> int:
-        """Fill a table by ranges of its key, as many at a time as dbt has threads, each in a transaction of its own.
+    @available.parse(lambda **_: [])
+    def run_by_ranges(self, **work: Any) -> list[Ran]:
+        """Run a statement by ranges of a key, as many at a time as dbt has threads, each in a transaction of its own.
 
         Args:
-            fill: the attributes of `ranges.Fill`.
+            work: the attributes of `ranges.Work`.
 
         Returns:
-            The number of rows. If a range fails, so does this, and the table holds what others have brought.
+            What each range has brought. If one fails, so does this, and a table holds what others have filled in.
         """
         connections: Any = self.connections
-        return int(connections.fill_by_ranges(Fill(**fill)))
+        ran: list[Ran] = connections.run_by_ranges(Work(**work))
+        return ran
 
     @available.parse(lambda *_: [])
     def read_seed(self, seed: dict[str, Any]) -> list[list[str]]:
