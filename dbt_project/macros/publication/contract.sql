@@ -80,7 +80,7 @@
         {%- for expression in contract.checks %},
         check ({{ expression }})
         {%- endfor %}
-    ) {{ table_options() }} comment = {{ quoted_comment('built' ~ (' from load ' ~ load_id if load_id) ~ contract.comment, 2048) }}
+    ) {{ table_options() }} {{ compression_of_staging() }} comment = {{ quoted_comment('built' ~ (' from load ' ~ load_id if load_id) ~ contract.comment, 2048) }}
 {% endmacro %}
 
 
@@ -88,6 +88,16 @@
 {% macro table_options() -%}
     engine = InnoDB row_format = dynamic character set utf8mb4 collate utf8mb4_bin
 {%- endmacro %}
+
+
+{#- A server that cannot compress pages has been found out when staging was made. -#}
+{% macro compression_of_staging() %}
+    {%- set found = run_query(
+        "select create_options as options from information_schema.tables where table_schema = '" ~ target.schema ~ "_staging'"
+        ~ " and table_name = 'sample_feature'"
+    ) -%}
+    {{ return("compression = 'lz4'" if 'COMPRESSION="lz4"' in found.columns['options'].values() | join else '') }}
+{% endmacro %}
 
 
 {% macro foreign_key_sql(foreign_key) -%}
