@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from extract.s3 import endpoint_of, s3_errors, version_of
+from pipeline.s3 import endpoint_of, s3_errors, version_of
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
 from pipeline.files import disk_errors

@@ -25,9 +25,8 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from extract import s3
 from extract.download import Parameters, download, forget, landed
-from extract.s3 import RemoteObject, client_config, look_at, s3_errors
+from pipeline.s3 import RemoteObject, client_config, look_at, s3_errors
 from extract.unpack import unpack
 from pipeline import files
 from pipeline.errors import PipelineError, SettingsError, SourceError
@@ -349,7 +348,8 @@ PROGRAM = """
 import os, resource, shutil, sys, threading, time
 from pathlib import Path
 import boto3
-from extract import download, s3
+from extract import download
+from pipeline import s3
 from pipeline.cli import run_command
 download.SECONDS_BETWEEN_JOURNALS = 0.1
 bucket, key, name = sys.argv[1:]

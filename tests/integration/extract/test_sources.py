@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from extract import download, local, s3, steps
-from extract.s3 import RemoteObject
+from extract import download, local, steps
+from pipeline import s3
+from pipeline.s3 import RemoteObject
 from pipeline.errors import ArchiveError, PipelineError, SettingsError, SourceError
 from pipeline.landed import file_of, read_manifest
 from pipeline.lines import Lines
