@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from extract.local import MOST_FOLDERS_DOWN, Found
-from pipeline.csv_files import RemoteFile, remote_file
+from pipeline.csv_files import RemoteFile, remote_files
 from pipeline.errors import MissingObjectError, PipelineError, SourceError
 from pipeline.s3 import RemoteObject, client_config, endpoint_of, look_at, s3_errors
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings, object_uri
@@ -76,7 +76,7 @@ def find_csv_files(settings: Settings) -> Mapping[RecordKind, RemoteFile]:
     """
     with _opened(settings, client_config(1)) as client:
         found = find_in_bucket(client, settings)
-        return {kind: remote_file(client, each, settings) for kind, each in found.files.items()}
+        return remote_files(client, found.files, settings)
 
 
 @contextmanager

@@ -103,7 +103,8 @@ def passed_over_line(found: Found[Any]) -> str | None:
     """Say what is there and not taken; None where that is nothing."""
     if not found.passed_over:
         return None
-    return f"  also there, and not taken: {', '.join(found.passed_over)} (docs/sources.md has the rule; SOURCE can name each of them)"
+    others = ", ".join(found.passed_over)
+    return f"  also there, and not taken: {others} (docs/sources.md has the rule; SOURCE can name each of them)"
 
 
 def register(settings: Settings) -> StepResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +15,7 @@ from pipeline.errors import SourceError
 from pipeline.files import disk_errors
 from pipeline.landed import Asset, file_of, version_of
 from pipeline.s3 import RemoteObject, ReplacedError, client_config, endpoint_of, look_at, read_on, s3_errors
-from pipeline.settings import Settings, file_uri
+from pipeline.settings import RecordKind, Settings, file_uri
 from pipeline.source import Source, Store, open_client, open_store, store_of
 
 if TYPE_CHECKING:
@@ -78,38 +78,49 @@ def identity_of(place: Place) -> tuple[str, str, int]:
     return file_uri(place), version_of(place), place.stat().st_size
 
 
-def place_of(settings: Settings, path: Path, landed: Asset) -> Place:
-    """Give where a landed CSV file is read.
+def places_of(settings: Settings, landed: Mapping[RecordKind, tuple[Path, Asset]]) -> dict[RecordKind, Place]:
+    """Give where landed CSV files are read.
 
     Args:
         settings: of the run.
-        path: the name that it has landed by.
-        landed: what its manifest says.
+        landed: of each file the name that it has landed by, and what its manifest says.
 
     Raises:
-        SourceError: it is an object that cannot be read, or is another one by now.
+        SourceError: one is an object that cannot be read, or is another one by now.
         SettingsError: the credentials are incomplete.
     """
-    if not landed.is_remote:
-        return file_of(path, landed)
-    address = urlsplit(landed.uri)
-    with s3_errors(landed.uri):
+    remote = {kind: asset for kind, (_, asset) in landed.items() if asset.is_remote}
+    places: dict[RecordKind, Place] = {
+        kind: file_of(path, asset) for kind, (path, asset) in landed.items() if kind not in remote
+    }
+    if not remote:
+        return places
+    with s3_errors(next(iter(remote.values())).uri):
         client = open_client(Source("s3", settings.source.requester_pays), client_config(1))
     with closing(client):
-        found = look_at(client, address.netloc, unquote(address.path.lstrip("/")))
-        if (found.etag, found.size_bytes) != (landed.version, landed.size_bytes):
-            raise _replaced(found)
-        return remote_file(client, found, settings)
+        found = {kind: _look_again(client, asset) for kind, asset in remote.items()}
+        return places | remote_files(client, found, settings)
 
 
-def remote_file(client: S3Client, found: RemoteObject, settings: Settings) -> RemoteFile:
-    """Let an object be read by whoever is given it, with the credentials of a client.
+def _look_again(client: S3Client, asset: Asset) -> RemoteObject:
+    address = urlsplit(asset.uri)
+    found = look_at(client, address.netloc, unquote(address.path.lstrip("/")))
+    if (found.etag, found.size_bytes) != (asset.version, asset.size_bytes):
+        raise _replaced(found)
+    return found
+
+
+def remote_files(
+    client: S3Client, found: Mapping[RecordKind, RemoteObject], settings: Settings
+) -> dict[RecordKind, RemoteFile]:
+    """Let objects be read by whoever is given them, with the credentials of a client.
 
     Raises:
         SettingsError: there are none, or they cannot be told.
     """
-    with s3_errors(found.uri, endpoint_of(client)):
-        return RemoteFile(found, store_of(client, requester_pays=settings.source.requester_pays))
+    with s3_errors(settings.archive_uri, endpoint_of(client)):
+        store = store_of(client, requester_pays=settings.source.requester_pays)
+    return {kind: RemoteFile(each, store) for kind, each in found.items()}
 
 
 @lru_cache(maxsize=1)

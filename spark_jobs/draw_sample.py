@@ -1,7 +1,7 @@
 """The sampling job: from the two CSV files of a data set to a smaller archive of the same form, by Spark.
 
-One pass counts, one draws; docs/decisions/development-sample.md gives the reasons. Every executor must see
-the files, where they are not in a store, and the folder of the sample under the same paths as the driver. No database is needed.
+One pass counts, one draws; docs/decisions/development-sample.md gives the reasons. Every executor must see the files,
+where they are not in S3, and the folder of the sample under the same paths as the driver. No database is needed.
 """
 
 from __future__ import annotations

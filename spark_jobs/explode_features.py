@@ -30,7 +30,7 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
 from pipeline.commands import make_command
-from pipeline.csv_files import Place, place_of
+from pipeline.csv_files import Place, places_of
 from pipeline.errors import DatabaseError, LoadError
 from pipeline.landed import Asset, manifest_path, read_manifest
 from pipeline.mysql import MysqlConnection, explained
@@ -132,7 +132,7 @@ def run_step(settings: Settings, partition_size: int, *, verbose: bool = False) 
             load = _current_load(registry, files) if not settings.force else None
             if load and load.has_features:
                 return StepResult(f"skipped: {_counts(load.landed)} are in staging already")
-            files = tuple(replace(file, path=_place_of(settings, file)) for file in files)
+            files = _placed(settings, files)
             load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
         parts = interleaved(load.partitions, [file.path for file in files])
@@ -165,8 +165,9 @@ def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind
     return SourceFile(path, kind, landed)
 
 
-def _place_of(settings: Settings, file: SourceFile) -> Place:
-    return place_of(settings, settings.member_path(file.kind), file.landed)
+def _placed(settings: Settings, files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
+    places = places_of(settings, {file.kind: (settings.member_path(file.kind), file.landed) for file in files})
+    return tuple(replace(file, path=places[file.kind]) for file in files)
 
 
 def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
