@@ -6,7 +6,7 @@ and folders below are listed only as far down as the first that has the CSV file
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -38,23 +38,52 @@ def find_in_bucket(client: S3Client, settings: Settings) -> Found[RemoteObject]:
         if source.kind != "s3":
             raise
         missing = error
-    keys, folders = [source.key_of(name) for name in data_set.names[1:]], [source.prefix]
+    keys, folders = [source.key_of(name) for name in data_set.names[1:]], [_root(settings)]
     passed_over: tuple[str, ...] = ()
     with suppress(SourceError):  # who may not list a bucket may still read it
         keys, folders = _search(client, settings)
-        passed_over = tuple(object_uri(bucket, each) for each in [*keys, *folders][1:])
+        passed_over = tuple(object_uri(bucket, each.rstrip("/")) for each in [*keys, *folders][1:])
     for key in keys:
         with suppress(MissingObjectError):
             archive = look_at(client, bucket, key)
             return Found(archive.uri, archive, {}, passed_over)
     for folder in folders:
         with suppress(MissingObjectError):
-            files = {kind: look_at(client, bucket, _join(folder, data_set.members[kind])) for kind in RECORD_KINDS}
-            return Found(object_uri(bucket, folder), None, files, passed_over)
+            files = {kind: look_at(client, bucket, folder + data_set.members[kind]) for kind in RECORD_KINDS}
+            return Found(object_uri(bucket, folder.rstrip("/")), None, files, passed_over)
     raise MissingObjectError(
         f"{missing}; nor is another archive of {data_set.name} there ({', '.join(data_set.names[1:])}), or, there or in"
         f" a folder below, {' and '.join(data_set.members.values())}"
     ) from missing
+
+
+def _root(settings: Settings) -> str:
+    return f"{settings.source.prefix}/" if settings.source.prefix else ""
+
+
+def _search(client: S3Client, settings: Settings) -> tuple[list[str], list[str]]:
+    """Give the archives that a bucket lists, and the nearest folders, with a slash, that have both CSV files."""
+    data_set = settings.data_set
+    members, wanted = data_set.members.values(), {*data_set.names, *data_set.members.values()}
+    level = [_root(settings)]
+    archives: list[str] | None = None
+    for _ in range(MOST_FOLDERS_DOWN + 1):
+        keys: set[str] = set()
+        below: list[str] = []
+        for folder in level:
+            with s3_errors(object_uri(settings.source.bucket, folder), endpoint_of(client)):
+                pages = client.get_paginator("list_objects_v2")
+                for page in pages.paginate(Bucket=settings.source.bucket, Prefix=folder, Delimiter="/"):
+                    found = (each["Key"] for each in page.get("Contents", ()))
+                    keys |= {key for key in found if PurePosixPath(key).name in wanted}
+                    below += [each["Prefix"] for each in page.get("CommonPrefixes", ())]
+        if archives is None:
+            archives = [key for key in map(settings.source.key_of, data_set.names) if key in keys]
+        holding = [folder for folder in level if all(folder + name in keys for name in members)]
+        if archives or holding:
+            return archives, holding
+        level = sorted(below, key=PurePosixPath)
+    return [], []
 
 
 def glance(settings: Settings) -> Found[RemoteObject] | None:
@@ -85,41 +114,3 @@ def _opened(settings: Settings, config: Config) -> Iterator[S3Client]:
         client = open_client(find_source(settings), config)
     with closing(client):
         yield client
-
-
-def _search(client: S3Client, settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
-    """Give the archives that a bucket lists, and the nearest folders that have both CSV files."""
-    data_set = settings.data_set
-    level = [settings.source.prefix]
-    archives: list[str] = []
-    for depth in range(MOST_FOLDERS_DOWN + 1):
-        listed = {folder: _list(client, settings, folder) for folder in level}
-        if not depth:
-            (there, _) = listed[level[0]]
-            archives = [key for name in data_set.names if (key := settings.source.key_of(name)) in there]
-        holding = [
-            folder
-            for folder, (there, _) in listed.items()
-            if all(_join(folder, name) in there for name in data_set.members.values())
-        ]
-        if archives or holding:
-            return archives, holding
-        level = sorted((below for _, folders in listed.values() for below in folders), key=PurePosixPath)
-    return [], []
-
-
-def _list(client: S3Client, settings: Settings, folder: str) -> tuple[set[str], list[str]]:
-    """Give the keys that are in a folder of the bucket, and the folders in it."""
-    bucket, prefix = settings.source.bucket, _join(folder, "")
-    keys: set[str] = set()
-    folders: list[str] = []
-    with s3_errors(object_uri(bucket, prefix), endpoint_of(client)):
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        for page in pages:
-            keys |= {each["Key"] for each in page.get("Contents", ())}
-            folders += [each["Prefix"].removesuffix("/") for each in page.get("CommonPrefixes", ())]
-    return keys, folders
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name

@@ -74,7 +74,6 @@ class Store:
         ca_certificates: the authorities that are believed, in PEM; None for those that botocore believes.
         requester_pays: whether the one who reads is to say that they pay for it.
         endpoint_url: None for the one that AWS has in that region.
-        signature_version: None for the usual one.
     """
 
     region: str
@@ -86,7 +85,6 @@ class Store:
     ca_certificates: str | None
     requester_pays: bool
     endpoint_url: str | None = None
-    signature_version: str | None = None
 
 
 def source_line(settings: Settings, place: str | None = None) -> str:
@@ -180,19 +178,16 @@ def store_of(client: S3Client, *, requester_pays: bool) -> Store:
     """
     from botocore.config import Config
 
-    config, inner = client.meta.config, cast(Any, client)  # which is all that knows some of it
+    inner = cast(Any, client)  # nothing else knows all of it
     session, credentials = inner._endpoint.http_session, inner._request_signer._credentials
     keys = credentials.get_frozen_credentials()[:3] if credentials else (None, None, None)
     ca = Path(session._verify).read_text(encoding="ascii", errors="ignore") if session._verify is not True else None
     proxies = tuple(session._proxy_config._proxies.items())
-    options = tuple(cast("dict[str, Any]", config.s3 or {}).items())
+    options = tuple((inner.meta.config.s3 or {}).items())
     store = Store(client.meta.region_name, *keys, options, proxies, ca, requester_pays)
-    usual = open_store(store, Config()).meta
     # boto3 makes other addresses of an endpoint that it is given than of the same one that it has found.
-    endpoint = client.meta.endpoint_url if client.meta.endpoint_url != usual.endpoint_url else None
-    signature = cast(Any, config).signature_version
-    is_usual = not credentials or signature == cast(Any, usual.config).signature_version
-    return replace(store, endpoint_url=endpoint, signature_version=None if is_usual else signature)
+    endpoint, usual = client.meta.endpoint_url, open_store(store, Config()).meta.endpoint_url
+    return replace(store, endpoint_url=endpoint) if endpoint != usual else store
 
 
 def open_store(store: Store, config: Config) -> S3Client:
@@ -205,19 +200,21 @@ def open_store(store: Store, config: Config) -> S3Client:
     from botocore import UNSIGNED
     from botocore.config import Config
 
-    arguments = {"region_name": store.region, "endpoint_url": store.endpoint_url, **_NO_KEYS, "verify": True}
-    signature: Any = UNSIGNED
-    if store.access_key_id is not None:
-        signature = store.signature_version
-        arguments["aws_access_key_id"] = store.access_key_id
-        arguments["aws_secret_access_key"] = store.secret_access_key
-        arguments["aws_session_token"] = store.session_token
+    keys = {
+        "aws_access_key_id": store.access_key_id,
+        "aws_secret_access_key": store.secret_access_key,
+        "aws_session_token": store.session_token,
+    }
+    is_signed = store.access_key_id is not None
+    arguments = {"region_name": store.region, "endpoint_url": store.endpoint_url, "verify": True}
+    arguments |= keys if is_signed else _NO_KEYS
     if store.ca_certificates is not None:
         # Each connection reads them anew, from a file that ends with this process and is in no folder.
         descriptor = os.memfd_create("certificates")
         os.write(descriptor, store.ca_certificates.encode())
         arguments["verify"] = f"/proc/self/fd/{descriptor}"
-    own = Config(signature_version=signature, s3=cast(Any, dict(store.options)), proxies=dict(store.proxies))
+    own = Config(s3=cast(Any, dict(store.options)), proxies=dict(store.proxies))
+    own = own if is_signed else own.merge(Config(signature_version=UNSIGNED))
     client = _open_alone(arguments, config.merge(own))
     return _paying(client) if store.requester_pays else client
 

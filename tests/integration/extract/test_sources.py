@@ -306,7 +306,7 @@ def test_files_that_are_unpacked_in_a_bucket_are_read_where_they_are(
     if below:
         in_bucket(**{f"z/{below}{SKELETON}": b"", f"z/{below}{COMMON}": b"", f"{below[:-1]}-2/{SKELETON}": b""})
     if not may_list:
-        monkeypatch.setattr(bucket_module, "_list", refuse)
+        monkeypatch.setattr(bucket_module, "_search", refuse)
     steps.run(settings)
     first = capsys.readouterr().out
     steps.run(settings)
@@ -330,7 +330,7 @@ def test_files_that_are_unpacked_in_a_bucket_are_read_where_they_are(
         assert asset.marks == asset_of(tmp_path / "here" / name, grain=4 << 10).marks
 
 
-def refuse(_client: object, settings: Settings, _folder: str) -> None:
+def refuse(_client: object, settings: Settings) -> None:
     raise MissingObjectError(f"{settings.archive_uri}: the store does not let you list it")
 
 
