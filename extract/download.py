@@ -20,6 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from extract import local
 from extract.bucket import find_in_bucket
+from pipeline.cli import say
+from pipeline.commands import make_command
+from pipeline.errors import ServiceError, SettingsError, SourceError
+from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
+from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
+from pipeline.progress import Progress, track
 from pipeline.s3 import (
     RemoteObject,
     ReplacedError,
@@ -29,12 +35,6 @@ from pipeline.s3 import (
     read_on,
     s3_errors,
 )
-from pipeline.cli import say
-from pipeline.commands import make_command
-from pipeline.errors import ServiceError, SettingsError, SourceError
-from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
-from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
-from pipeline.progress import Progress, track
 from pipeline.settings import Settings
 from pipeline.source import find_source, open_client, unused_credentials
 from pipeline.steps import StepResult, byte_size, refuse_unknown

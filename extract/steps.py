@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, cast
 
 from extract import bucket, local
 from extract.local import Found
-from pipeline.s3 import s3_errors
 from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
 from pipeline.progress import working
+from pipeline.s3 import s3_errors
 from pipeline.settings import Settings, Step, object_uri, require_nameable
 from pipeline.source import require_source, source_line
 from pipeline.steps import StepResult, Task

@@ -25,7 +25,6 @@ from isal import isal_zlib
 
 from extract.bucket import find_csv_files
 from extract.local import find_local, read_in_place
-from pipeline.s3 import EtagSum
 from pipeline.cli import say
 from pipeline.commands import make_command
 from pipeline.csv_files import Place
@@ -34,6 +33,7 @@ from pipeline.files import disk_errors, make_private_folder, open_private, requi
 from pipeline.landed import Asset, file_of, manifest_path, part_path, publish, read_manifest, write_manifest
 from pipeline.lines import Lines
 from pipeline.progress import track
+from pipeline.s3 import EtagSum
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 from pipeline.steps import StepResult, refuse_unknown
 from pipeline.units import quantity

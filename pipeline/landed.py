@@ -37,8 +37,7 @@ class Asset:
             be compared with the content.
         marks: where lines of the CSV file begin, so that it is cut without being read.
         path: of a file that is read where it is, and not beside its manifest; of an object, its address.
-        version: of such a file, what tells it from another one of the same name, as `version_of` gives it; of an object,
-            its ETag.
+        version: of such a file, what tells it from another one of the same name, as `version_of` gives it, or its ETag.
     """
 
     uri: str

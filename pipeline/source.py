@@ -180,11 +180,11 @@ def store_of(client: S3Client, *, requester_pays: bool) -> Store:
 
     inner = cast(Any, client)  # nothing else knows all of it
     session, credentials = inner._endpoint.http_session, inner._request_signer._credentials
-    keys = credentials.get_frozen_credentials()[:3] if credentials else (None, None, None)
+    key, secret, token, *_ = credentials.get_frozen_credentials() if credentials else (None, None, None)
     ca = Path(session._verify).read_text(encoding="ascii", errors="ignore") if session._verify is not True else None
     proxies = tuple(session._proxy_config._proxies.items())
     options = tuple((inner.meta.config.s3 or {}).items())
-    store = Store(client.meta.region_name, *keys, options, proxies, ca, requester_pays)
+    store = Store(client.meta.region_name, key, secret, token, options, proxies, ca, requester_pays)
     # boto3 makes other addresses of an endpoint that it is given than of the same one that it has found.
     endpoint, usual = client.meta.endpoint_url, open_store(store, Config()).meta.endpoint_url
     return replace(store, endpoint_url=endpoint) if endpoint != usual else store
@@ -242,7 +242,7 @@ def _open_alone(arguments: Mapping[str, Any], config: Config) -> S3Client:
     store = session.get_component("config_store")
     for name, (_, _, default, _) in session.session_var_map.items():
         store.set_config_variable(name, os.devnull if name in ("config_file", "credentials_file") else default)
-    config = config.merge(Config(ignore_configured_endpoint_urls=True))
+    config = config.merge(cast(Any, Config)(ignore_configured_endpoint_urls=True))
     return boto3.Session(botocore_session=session).client("s3", config=config, **arguments)
 
 

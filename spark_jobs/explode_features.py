@@ -1,8 +1,8 @@
 """The explode job: two CSV files of one data set into the long staging tables, by Spark.
 
 The job cuts both files into partitions, and each Spark task lands one of them, from the raw bytes of the file to
-`LOAD DATA LOCAL`. Every executor must therefore reach the MySQL server, and the files: the store that they are in, or
-the same path as the driver. Running the job again does what is left to do: nothing, after a complete load of the same files.
+`LOAD DATA LOCAL`. Every executor must therefore reach the MySQL server, and the files: in S3, or under the driver's
+path. Running the job again does what is left to do: nothing, after a complete load of the same files.
 """
 
 from __future__ import annotations

@@ -375,7 +375,9 @@ def test_the_same_job_reads_files_that_no_disk_of_the_cluster_has(
     again = succeed(shell, "make extract", **environment)
 
     assert "extract train, production: s3://unpacked/ali-ccp/train (SOURCE is s3://unpacked/ali-ccp)" in printed
-    assert not [path for folder in (project / "data/production", spark_cluster.folder) for path in folder.rglob("*.csv")]
+    assert not [
+        path for folder in (project / "data/production", spark_cluster.folder) for path in folder.rglob("*.csv")
+    ]
     assert "[2/3] unpack: skipped: " in again
     assert "[3/3] explode: skipped: " in again
     assert " in place " in succeed(shell, "make status", **environment)

@@ -143,7 +143,9 @@ def test_files_in_a_bucket_give_what_the_same_files_here_give(
             yield context
 
     monkeypatch.setattr(explode_features, "spark_context", replacing_context)
-    with pytest.raises(LoadError, match=r"^s3://\S+\.csv was replaced meanwhile: run the same command again with FORCE=1$"):
+    with pytest.raises(
+        LoadError, match=r"^s3://\S+\.csv was replaced meanwhile: run the same command again with FORCE=1$"
+    ):
         run_step(replace(settings, force=True), SMALL_PARTITIONS)
     assert rows(registry, "select count(*) from sample") == [(0,)]
     with pytest.raises(SourceError, match="was replaced meanwhile"):

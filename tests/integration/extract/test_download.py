@@ -26,11 +26,11 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from extract.download import Parameters, download, forget, landed
-from pipeline.s3 import RemoteObject, client_config, look_at, s3_errors
 from extract.unpack import unpack
-from pipeline import files
+from pipeline import files, s3
 from pipeline.errors import PipelineError, SettingsError, SourceError
 from pipeline.landed import Asset, read_manifest
+from pipeline.s3 import RemoteObject, client_config, look_at, s3_errors
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, Spoil, is_head, proxy_to, refusal, refusing
 from tests.ports import free_port

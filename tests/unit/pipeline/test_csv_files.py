@@ -27,7 +27,9 @@ from pipeline.source import Source, Store, open_client, open_store, store_of
 from spark_jobs.partitions import cut_ranges, read_range
 from tests.certificates import Authority
 
-STORE = Store("eu-west-3", "key", "hidden secret", "hidden token", (), (("https", "http://me:hidden@proxy"),), None, True)
+STORE = Store(
+    "eu-west-3", "key", "hidden secret", "hidden token", (), (("https", "http://me:hidden@proxy"),), None, True
+)
 
 
 @dataclass
