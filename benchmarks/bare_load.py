@@ -18,6 +18,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from pipeline.csv_files import Place
 from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import Partition
@@ -60,7 +61,7 @@ class Prepared:
     keyed: tuple[Part, ...]
 
 
-def prepare(partitions: Iterable[tuple[Path, Partition]], folder: Path) -> Prepared:
+def prepare(partitions: Iterable[tuple[Place, Partition]], folder: Path) -> Prepared:
     """Write the rows of partitions of files as text, in this order; the distinct features follow."""
     staging: list[Part] = []
     keyed: list[Part] = []

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pipeline.commands import dbt_command, make_command
 from pipeline.errors import DatabaseError
 from pipeline.files import read_json
-from pipeline.landed import Asset, file_of, manifest_path, part_path, read_manifest
+from pipeline.landed import Asset, manifest_path, part_path, read_manifest
 from pipeline.mysql import MysqlConnection, connect, explained
 from pipeline.registry import (
     RunOfTests,
@@ -241,7 +241,7 @@ def _unpacked(settings: Settings, archive: Asset | None) -> Stage:
         "lines": sum(manifest.num_rows or 0 for manifest in manifests),
         "at": max(manifest.landed_at for manifest in manifests).isoformat(),
         "files": [
-            str(file_of(settings.member_path(kind), one)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one
+            one.path or str(settings.member_path(kind)) for kind, one in zip(RECORD_KINDS, found, strict=True) if one
         ],
     }
     if len(manifests) < len(found):

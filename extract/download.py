@@ -12,29 +12,29 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extract import local
-from extract.s3 import (
+from extract.bucket import find_in_bucket
+from pipeline.cli import say
+from pipeline.commands import make_command
+from pipeline.errors import ServiceError, SettingsError, SourceError
+from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
+from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
+from pipeline.progress import Progress, track
+from pipeline.s3 import (
     RemoteObject,
     ReplacedError,
     client_config,
     endpoint_of,
-    is_passing,
     look_at,
-    read_range,
+    read_on,
     s3_errors,
 )
-from pipeline.cli import say
-from pipeline.commands import make_command
-from pipeline.errors import MissingObjectError, ServiceError, SettingsError, SourceError
-from pipeline.files import disk_errors, make_private_folder, open_private, read_json, require_free_disk, write_json
-from pipeline.landed import Asset, manifest_path, part_path, publish, read_manifest, write_manifest
-from pipeline.progress import Progress, track
 from pipeline.settings import Settings
 from pipeline.source import find_source, open_client, unused_credentials
 from pipeline.steps import StepResult, byte_size, refuse_unknown
@@ -43,10 +43,6 @@ from pipeline.units import quantity
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# A part whose body breaks off is asked for again, from where it broke off, until so many tries in a row brought
-# nothing. boto3 has then tried each request several times as well.
-PART_ATTEMPTS = 6
-LONGEST_PAUSE = 10.0
 # How often an object that is replaced while it is downloaded is begun again.
 REPLACED_ATTEMPTS = 3
 SECONDS_BETWEEN_JOURNALS = 2.0
@@ -141,7 +137,7 @@ def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
 
 
 def run_step(settings: Settings, parameters: Parameters) -> StepResult:
-    """Land the archive of the run's data set, unless the same object has landed already.
+    """Land the archive of the run's data set, unless the same object has landed already, or there are CSV files.
 
     Raises:
         SettingsError: no credentials are set.
@@ -173,7 +169,7 @@ def open_source(settings: Settings, declared: Parameters) -> S3Client:
 
 
 def land(settings: Settings, client: S3Client, declared: Parameters, *, command: str = "extract") -> StepResult:
-    """Land the archive that settings name, unless the same object has landed already.
+    """Land the archive that settings name, unless the same object has landed already, or there are CSV files.
 
     Args:
         settings: name the object and the archive; with `force` it lands again.
@@ -190,11 +186,13 @@ def land(settings: Settings, client: S3Client, declared: Parameters, *, command:
         forget(path)
     begun = time.monotonic()
     try:
-        found = _find(client, settings)
-        asset = landed(path, found)
+        found = find_in_bucket(client, settings)
+        if found.archive is None:
+            return local.forgo_download(settings, found)
+        asset = landed(path, found.archive)
         if asset is not None:
             return StepResult(f"skipped: {asset.uri}, {quantity(asset.size_bytes, 'B')}, has landed already")
-        asset = download(client, found, path, declared)
+        asset = download(client, found.archive, path, declared)
     except SourceError as error:
         if settings.source.kind == "generated" and not _is_running(settings):
             raise SourceError(
@@ -204,18 +202,6 @@ def land(settings: Settings, client: S3Client, declared: Parameters, *, command:
         raise
     rate = quantity(asset.size_bytes / (time.monotonic() - begun), "B")
     return StepResult(f"{quantity(asset.size_bytes, 'B')} from {asset.uri}, {rate}/s")
-
-
-def _find(client: S3Client, settings: Settings) -> RemoteObject:
-    """Look at the archive, by each of the names that it may have; where there is none, the usual one is told of."""
-    bucket, source = settings.source.bucket, settings.source
-    try:
-        return look_at(client, bucket, settings.archive_key)
-    except MissingObjectError:
-        for name in settings.data_set.names[1:] if source.kind == "s3" else ():
-            with suppress(MissingObjectError):
-                return look_at(client, bucket, source.key_of(name))
-        raise
 
 
 def _is_running(settings: Settings) -> bool:
@@ -358,22 +344,14 @@ def _succeeded(future: Future[None]) -> bool:
 
 def _fetch_part(transfer: _Transfer, bytes_: range, progress: Progress) -> None:
     """Fetch one part, from where it broke off when it does."""
-    position, failures = bytes_.start, 0
-    while position < bytes_.stop:
-        try:
-            for block in read_range(transfer.client, transfer.found, range(position, bytes_.stop)):
-                _write_at(transfer, block, position)
-                position += len(block)
-                failures = 0
-                with transfer.lock:
-                    progress.advance(len(block))
-                if transfer.stop.is_set():
-                    raise _StoppedError
-        except Exception as error:
-            failures += 1
-            if failures >= PART_ATTEMPTS or transfer.stop.is_set() or not is_passing(error):
-                raise
-            transfer.stop.wait(min(LONGEST_PAUSE, 0.25 * 2**failures))
+    position = bytes_.start
+    for block in read_on(transfer.client, transfer.found, bytes_, pause=transfer.stop.wait):
+        _write_at(transfer, block, position)
+        position += len(block)
+        with transfer.lock:
+            progress.advance(len(block))
+        if transfer.stop.is_set():
+            raise _StoppedError
 
 
 def _write_at(transfer: _Transfer, block: bytes, position: int) -> None:

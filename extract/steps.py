@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from extract import local
-from extract.s3 import s3_errors
-from pipeline.cli import say, shown
+from extract import bucket, local
+from extract.local import Found
+from pipeline.cli import say
 from pipeline.errors import PipelineError, SettingsError, UsageError
 from pipeline.files import hold_lock
 from pipeline.progress import working
-from pipeline.settings import Settings, Step, require_nameable
+from pipeline.s3 import s3_errors
+from pipeline.settings import Settings, Step, object_uri, require_nameable
 from pipeline.source import require_source, source_line
 from pipeline.steps import StepResult, Task
 from pipeline.units import duration
@@ -74,19 +75,27 @@ def check(settings: Settings, only: str | None) -> None:
     choose_steps(settings, only)
 
 
-def name_source(command: str, settings: Settings) -> None:
+def name_source(command: str, settings: Settings, *, look: bool = False) -> None:
     """Say where the data comes from, and check that there is something, without asking any server.
+
+    Args:
+        command: the target of make.
+        settings: name the source.
+        look: ask an S3 store what it has; otherwise the folder in it is named.
 
     Raises:
         SettingsError: the source's credentials are missing, or a folder has nothing of the data set.
     """
+    found: Found[Any] | None = None
+    place = None
     if settings.source.kind == "files":
         found = local.find_local(settings)
-        say(f"{command} {source_line(settings, shown(found.path))}")
-        if line := local.passed_over_line(found):
-            say(line)
-        return
-    say(f"{command} {source_line(settings)}")
+    elif settings.source.kind == "s3":
+        found = bucket.glance(settings) if look else None
+        place = object_uri(settings.source.bucket, settings.source.prefix)
+    say(f"{command} {source_line(settings, found.where if found else place)}")
+    if found and (line := local.passed_over_line(found)):
+        say(line)
     with s3_errors(settings.archive_uri):
         require_source(settings)
 
@@ -101,7 +110,7 @@ def run(settings: Settings, only: str | None = None) -> None:
     Raises:
         PipelineError: a step failed; the message begins with its name.
     """
-    name_source("extract", settings)
+    name_source("extract", settings, look=only is None)
     steps = choose_steps(settings, only)
     begun = time.monotonic()
     with only_run(settings):

@@ -23,15 +23,17 @@ from typing import IO, Any, BinaryIO, cast
 
 from isal import isal_zlib
 
+from extract.bucket import find_csv_files
 from extract.local import find_local, read_in_place
-from extract.s3 import EtagSum
 from pipeline.cli import say
 from pipeline.commands import make_command
+from pipeline.csv_files import Place
 from pipeline.errors import ArchiveError, PipelineError, SourceError
 from pipeline.files import disk_errors, make_private_folder, open_private, require_free_disk
 from pipeline.landed import Asset, file_of, manifest_path, part_path, publish, read_manifest, write_manifest
 from pipeline.lines import Lines
 from pipeline.progress import track
+from pipeline.s3 import EtagSum
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 from pipeline.steps import StepResult, refuse_unknown
 from pipeline.units import quantity
@@ -211,8 +213,8 @@ def provide_files(
         PipelineError: the disk is full.
     """
     begun = time.monotonic()
-    if settings.source.kind == "files" and (found := find_local(settings)).archive is None:
-        files, done = read_in_place(settings, found)
+    if places := _in_place(settings):
+        files, done = read_in_place(settings, places)
         assets, how, before = list(files.values()), "where they are, ", "read before"
     else:
         archive, files, done = _unpack_archive(settings, command)
@@ -223,6 +225,15 @@ def provide_files(
         return assets, files, StepResult(f"skipped: {told}{before}")
     rate = quantity(sum(file.size_bytes for file in done) / (time.monotonic() - begun), "B")
     return assets, files, StepResult(f"{told}{how}{rate}/s")
+
+
+def _in_place(settings: Settings) -> Mapping[RecordKind, Place]:
+    """Give the CSV files that the source has unpacked already; none where there is an archive."""
+    if settings.source.kind == "files":
+        return find_local(settings).files
+    # The download leaves none where it has found them.
+    has_archive = settings.source.kind == "generated" or manifest_path(settings.archive_path).is_file()
+    return {} if has_archive else find_csv_files(settings)
 
 
 def _unpack_archive(settings: Settings, command: str) -> tuple[Asset, dict[RecordKind, Asset], list[Asset]]:

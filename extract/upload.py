@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from extract.s3 import endpoint_of, s3_errors, version_of
 from pipeline.cli import say
 from pipeline.errors import SourceError, UsageError
 from pipeline.files import disk_errors
 from pipeline.landed import read_manifest
 from pipeline.progress import track
+from pipeline.s3 import endpoint_of, s3_errors, version_of
 from pipeline.samples import sample_paths
 from pipeline.settings import Settings, load_settings, object_uri
 from pipeline.steps import StepResult

@@ -36,8 +36,8 @@ class Asset:
         md5_part_bytes: the size of the parts whose MD5 sums the ETag of an archive is made of; None where it is not to
             be compared with the content.
         marks: where lines of the CSV file begin, so that it is cut without being read.
-        path: of a file that is read where it is, and not beside its manifest.
-        version: of such a file, what tells it from another one of the same name, as `version_of` gives it.
+        path: of a file that is read where it is, and not beside its manifest; of an object, its address.
+        version: of such a file, what tells it from another one of the same name, as `version_of` gives it, or its ETag.
     """
 
     uri: str
@@ -50,6 +50,11 @@ class Asset:
     marks: tuple[Mark, ...] = ()
     path: str = ""
     version: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is an object that is read where it is."""
+        return bool(self.path) and self.path == self.uri
 
     def is_from(self, archive: Asset) -> bool:
         """Tell whether this CSV file came from that very archive, which has been unpacked since it landed."""
@@ -94,8 +99,11 @@ def read_manifest(path: Path, *, verify: bool = True) -> Asset | None:
 
     Returns:
         None when the file has not landed: no manifest or a broken one, no file, or a file of another size or content.
+        Of an object the store is not asked here: whoever reads it gets that version or an error.
     """
     asset = _parse(read_json(manifest_path(path)) or {})
+    if asset is not None and asset.is_remote:
+        return asset
     try:
         if asset is not None and asset.path:
             return asset if version_of(Path(asset.path)) == asset.version else None

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipeline.commands import make_command
+from pipeline.csv_files import Place, places_of
 from pipeline.errors import LoadError
 from pipeline.files import read_json, write_json
-from pipeline.landed import file_of, read_manifest
+from pipeline.landed import Asset, read_manifest
 from pipeline.settings import RECORD_KINDS, RecordKind, Settings
 
 
@@ -23,7 +24,7 @@ class SampledFile:
         sha256: its checksum, in hex.
     """
 
-    path: Path
+    path: Place
     size_bytes: int
     sha256: str
 
@@ -97,11 +98,13 @@ def read_source(settings: Settings) -> SampleSource:
             f"nothing to draw {settings.data_set.name} from has landed: run"
             f" {make_command('sample', settings)}, which downloads it first"
         ) from None
-    there: dict[RecordKind, SampledFile] = {}
+    landed: dict[RecordKind, tuple[Path, Asset]] = {}
     for kind, file in source.files.items():
-        manifest = read_manifest(file.path)
+        path = Path(str(file.path))
+        manifest = read_manifest(path)
         if manifest is None or manifest.sha256 != file.sha256:
             again = make_command("sample", settings)
             raise LoadError(f"{file.path} is not the file that was unpacked: run {again}, which lands it again")
-        there[kind] = replace(file, path=file_of(file.path, manifest))
-    return replace(source, files=there)
+        landed[kind] = (path, manifest)
+    places = places_of(settings, landed)
+    return replace(source, files={kind: replace(source.files[kind], path=place) for kind, place in places.items()})

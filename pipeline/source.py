@@ -7,7 +7,8 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -57,6 +58,33 @@ class Source:
     kind: SourceKind
     requester_pays: bool = False
     client_arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, repr=False)
+class Store:
+    """An S3 store and the way to it, found once: a machine that is given it looks for nothing more. It is not printed.
+
+    Attributes:
+        region: its region.
+        access_key_id: None where nothing is signed.
+        secret_access_key: that of the key.
+        session_token: of credentials that expire.
+        options: what boto3's configuration has under `s3`, the style of addresses among it.
+        proxies: the proxy of each scheme.
+        ca_certificates: the authorities that are believed, in PEM; None for those that botocore believes.
+        requester_pays: whether the one who reads is to say that they pay for it.
+        endpoint_url: None for the one that AWS has in that region.
+    """
+
+    region: str
+    access_key_id: str | None
+    secret_access_key: str | None
+    session_token: str | None
+    options: tuple[tuple[str, Any], ...]
+    proxies: tuple[tuple[str, str], ...]
+    ca_certificates: str | None
+    requester_pays: bool
+    endpoint_url: str | None = None
 
 
 def source_line(settings: Settings, place: str | None = None) -> str:
@@ -128,21 +156,67 @@ def open_client(source: Source, config: Config | None = None) -> S3Client:
         source: the store.
         config: time limits and retries.
     """
-    import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
 
     config = config or Config()
     if source.kind == "generated":
         return open_embedded(source.client_arguments, config)
-    session = boto3.Session()
-    keys: dict[str, Any] = {}
+    session, keys = _session(), dict[str, Any]()
     if not _has_credentials(session):
         config, keys = config.merge(Config(signature_version=UNSIGNED)), _NO_KEYS
     client = session.client("s3", config=config, region_name=session.region_name or "us-east-1", **keys)
-    if source.requester_pays:
-        client.meta.events.register("provide-client-params.s3", cast(Any, _say_who_pays))
-    return client
+    return _paying(client) if source.requester_pays else client
+
+
+def store_of(client: S3Client, *, requester_pays: bool) -> Store:
+    """Give all that boto3's chain has found for a client, as it is now: credentials that expire are not renewed.
+
+    Args:
+        client: the client.
+        requester_pays: whether the one who reads is to say that they pay for it.
+    """
+    from botocore.config import Config
+
+    inner = cast(Any, client)  # nothing else knows all of it
+    session, credentials = inner._endpoint.http_session, inner._request_signer._credentials
+    key, secret, token, *_ = credentials.get_frozen_credentials() if credentials else (None, None, None)
+    ca = Path(session._verify).read_text(encoding="ascii", errors="ignore") if session._verify is not True else None
+    proxies = tuple(session._proxy_config._proxies.items())
+    options = tuple((inner.meta.config.s3 or {}).items())
+    store = Store(client.meta.region_name, key, secret, token, options, proxies, ca, requester_pays)
+    # boto3 makes other addresses of an endpoint that it is given than of the same one that it has found.
+    endpoint, usual = client.meta.endpoint_url, open_store(store, Config()).meta.endpoint_url
+    return replace(store, endpoint_url=endpoint) if endpoint != usual else store
+
+
+def open_store(store: Store, config: Config) -> S3Client:
+    """Open a client of a store, whatever the environment and the home folder of this machine say.
+
+    Args:
+        store: the store.
+        config: time limits and retries.
+    """
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    keys = {
+        "aws_access_key_id": store.access_key_id,
+        "aws_secret_access_key": store.secret_access_key,
+        "aws_session_token": store.session_token,
+    }
+    is_signed = store.access_key_id is not None
+    arguments = {"region_name": store.region, "endpoint_url": store.endpoint_url, "verify": True}
+    arguments |= keys if is_signed else _NO_KEYS
+    if store.ca_certificates is not None:
+        # Each connection reads them anew, from a file that ends with this process and is in no folder.
+        descriptor = os.memfd_create("certificates")
+        os.write(descriptor, store.ca_certificates.encode())
+        arguments["verify"] = f"/proc/self/fd/{descriptor}"
+    own = Config(s3=cast(Any, dict(store.options)), proxies=dict(store.proxies))
+    own = own if is_signed else own.merge(Config(signature_version=UNSIGNED))
+    client = _open_alone(arguments, config.merge(own))
+    return _paying(client) if store.requester_pays else client
 
 
 def open_embedded(arguments: Mapping[str, Any], config: Config) -> S3Client:
@@ -152,6 +226,14 @@ def open_embedded(arguments: Mapping[str, Any], config: Config) -> S3Client:
         arguments: the endpoint, the keys and the region.
         config: time limits and retries.
     """
+    from botocore.config import Config
+
+    # A proxy is not asked for an address of this machine.
+    own = Config(proxies={}, s3={"addressing_style": "path", "us_east_1_regional_endpoint": "regional"})
+    return _open_alone(arguments, config.merge(own))
+
+
+def _open_alone(arguments: Mapping[str, Any], config: Config) -> S3Client:
     import boto3
     from botocore.config import Config
     from botocore.session import get_session
@@ -160,9 +242,13 @@ def open_embedded(arguments: Mapping[str, Any], config: Config) -> S3Client:
     store = session.get_component("config_store")
     for name, (_, _, default, _) in session.session_var_map.items():
         store.set_config_variable(name, os.devnull if name in ("config_file", "credentials_file") else default)
-    # A proxy is not asked for an address of this machine.
-    own = Config(proxies={}, s3={"addressing_style": "path", "us_east_1_regional_endpoint": "regional"})
-    return boto3.Session(botocore_session=session).client("s3", config=config.merge(own), **arguments)
+    config = config.merge(cast(Any, Config)(ignore_configured_endpoint_urls=True))
+    return boto3.Session(botocore_session=session).client("s3", config=config, **arguments)
+
+
+def _paying(client: S3Client) -> S3Client:
+    client.meta.events.register("provide-client-params.s3", cast(Any, _say_who_pays))
+    return client
 
 
 def _say_who_pays(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
@@ -171,10 +257,20 @@ def _say_who_pays(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any
 
 def _is_configured() -> bool:
     """Whether boto3's own chain finds credentials or an endpoint other than AWS."""
+    session = _session()
+    return _has_credentials(session) or _endpoint_is_configured(session)
+
+
+def _session() -> Session:
+    return _session_in(frozenset(os.environ.items()))
+
+
+@lru_cache(maxsize=1)
+def _session_in(_: frozenset[tuple[str, str]]) -> Session:
+    """Read boto3's configuration once for a whole run: whoever types a code for credentials types it once."""
     import boto3
 
-    session = boto3.Session()
-    return _has_credentials(session) or _endpoint_is_configured(session)
+    return boto3.Session()
 
 
 def _has_credentials(session: Session) -> bool:

@@ -67,6 +67,8 @@ _DEFAULTS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
     "spark.python.worker.reuse": "true",
+    # A function that is larger goes through a file, and its secrets with it: certificates may make it so.
+    "spark.broadcast.UDFCompressionThreshold": "64m",
 }
 
 # A local master needs no address that others can reach.

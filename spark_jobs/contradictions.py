@@ -17,12 +17,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.csv_files import Place
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import Partition, revise_partition
 from pipeline.settings import RECORD_KINDS, RecordKind
@@ -34,7 +34,7 @@ from spark_jobs.partitions import read_blocks
 from spark_jobs.records import Positions, Records, Words, read_records
 from spark_jobs.staging import target_of
 
-Part: TypeAlias = tuple[Path, Partition]
+Part: TypeAlias = tuple[Place, Partition]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _REPEATED: Mapping[RecordKind, Reason] = {
@@ -297,7 +297,7 @@ def _decide(destination: Destination, rejects: Mapping[Part, Mapping[int, str]])
     return sum(map(len, rejects.values()))
 
 
-def _rejected(path: Path, partition: Partition, reasons: Mapping[int, str]) -> Iterator[RejectedRecord]:
+def _rejected(path: Place, partition: Partition, reasons: Mapping[int, str]) -> Iterator[RejectedRecord]:
     line_number = partition.first_line
     for text in read_blocks(path, partition):
         for line in text.split(b"\n")[:-1]:

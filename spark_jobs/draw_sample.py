@@ -1,7 +1,7 @@
 """The sampling job: from the two CSV files of a data set to a smaller archive of the same form, by Spark.
 
-One pass counts, one draws; docs/decisions/development-sample.md gives the reasons. Every executor must see the files
-and the folder of the sample under the same paths as the driver. No database is needed.
+One pass counts, one draws; docs/decisions/development-sample.md gives the reasons. Every executor must see the files,
+where they are not in S3, and the folder of the sample under the same paths as the driver. No database is needed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _draw(settings: Settings, design: Design, source: SampleSource, *, verbose: 
     paths = sample_paths(settings)
     log = None if verbose else settings.root / "logs" / "spark.log"
     with spark_context(settings, "deepcvr sample", log=log) as context:
-        job = open_job(context, {kind: source.files[kind].path for kind in RECORD_KINDS}, paths.work, log)
+        job = open_job(context, source.files, paths.work, log)
         population = count_population(job, design)
         plan = make_plan(design, population)
         say(f"  {_planned(plan)}")

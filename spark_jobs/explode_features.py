@@ -1,8 +1,8 @@
 """The explode job: two CSV files of one data set into the long staging tables, by Spark.
 
 The job cuts both files into partitions, and each Spark task lands one of them, from the raw bytes of the file to
-`LOAD DATA LOCAL`. Every executor must therefore see the files under the same path as the driver, and reach the MySQL
-server. Running the job again does what is left to do: nothing, after a complete load of the same files.
+`LOAD DATA LOCAL`. Every executor must therefore reach the MySQL server, and the files: in S3, or under the driver's
+path. Running the job again does what is left to do: nothing, after a complete load of the same files.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,8 +30,9 @@ if __name__ == "__main__":  # above the imports: Ctrl-C is answered from here on
 from pipeline.background import beside
 from pipeline.cli import command_parser, run_command, say
 from pipeline.commands import make_command
+from pipeline.csv_files import Place, places_of
 from pipeline.errors import DatabaseError, LoadError
-from pipeline.landed import Asset, file_of, manifest_path, read_manifest
+from pipeline.landed import Asset, manifest_path, read_manifest
 from pipeline.mysql import MysqlConnection, explained
 from pipeline.progress import track
 from pipeline.registry import (
@@ -65,14 +67,14 @@ _MOST_PARTITIONS_IN_TASK = 16
 
 _SECONDS_BETWEEN_POLLS = 0.5
 
-Part: TypeAlias = tuple[Path, Partition]
+Part: TypeAlias = tuple[Place, Partition]
 
 
 @dataclass(frozen=True)
 class SourceFile:
     """A CSV file: where it is, what it holds, and what its manifest says."""
 
-    path: Path
+    path: Place
     kind: RecordKind
     landed: Asset
 
@@ -130,6 +132,7 @@ def run_step(settings: Settings, partition_size: int, *, verbose: bool = False) 
             load = _current_load(registry, files) if not settings.force else None
             if load and load.has_features:
                 return StepResult(f"skipped: {_counts(load.landed)} are in staging already")
+            files = _placed(settings, files)
             load = load or _new_load(registry, files, partition_size)
         destination = Destination(settings.mysql, settings.staging_database, load.load_id)
         parts = interleaved(load.partitions, [file.path for file in files])
@@ -159,7 +162,12 @@ def _source_file(settings: Settings, registry: MysqlConnection, kind: RecordKind
     asset = landed_asset(registry, landed.uri)
     if asset is None or asset.sha256 != landed.sha256:
         raise LoadError(f"{path} has not landed in this database: run {again}, with all of its steps")
-    return SourceFile(file_of(path, landed), kind, landed)
+    return SourceFile(path, kind, landed)
+
+
+def _placed(settings: Settings, files: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
+    places = places_of(settings, {file.kind: (settings.member_path(file.kind), file.landed) for file in files})
+    return tuple(replace(file, path=places[file.kind]) for file in files)
 
 
 def _current_load(registry: MysqlConnection, files: Sequence[SourceFile]) -> Load | None:
@@ -202,16 +210,21 @@ def _land(settings: Settings, destination: Destination, parts: Sequence[Part], *
     left = _left(settings)
     if not left:
         return 0.0
-    # The password travels with the code and not with the tasks, which Spark's client writes to a file on their way.
-    land = partial(land_partitions, destination)
+    # Secrets travel with the code and not with the tasks, which Spark's client writes to a file on their way.
+    land, places = partial(land_partitions, destination), {path.name: path for path, _ in parts}
+
+    def task(partitions: Sequence[Partition]) -> None:
+        land((places[partition.source_file], partition) for partition in partitions)
+
     log = None if verbose else settings.root / "logs" / "spark.log"
     with spark_context(settings, "deepcvr explode", log=log) as context:
         begun = time.monotonic()
         while left:
             with _progress(settings, destination.load_id, left):
                 try:
-                    tasks = list(_grouped([part for part in parts if part[1] in left], context.defaultParallelism))
-                    context.parallelize(tasks, len(tasks)).foreach(land)
+                    pending = [partition for _, partition in parts if partition in left]
+                    tasks = list(_grouped(pending, context.defaultParallelism))
+                    context.parallelize(tasks, len(tasks)).foreach(task)
                 except Exception as error:
                     raise explained_failure(error, log) from error
             before, left = left, _left(settings)
@@ -236,7 +249,7 @@ def _tell(num_rejects: int, what: str) -> None:
     say(f"  {num_rejects:,} records {what}, and are rejected: what they are among is landed again")
 
 
-def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]]:
+def _grouped(parts: Sequence[Partition], num_workers: int) -> Iterator[Sequence[Partition]]:
     """Cut the work into tasks: many partitions each at first, and single ones at the end.
 
     To begin a task costs a tenth of a second, and work that is left to one worker at the end costs the others' time.
@@ -248,7 +261,7 @@ def _grouped(parts: Sequence[Part], num_workers: int) -> Iterator[Sequence[Part]
         begin += size
 
 
-def interleaved(partitions: Iterable[Partition], files: Iterable[Path]) -> list[Part]:
+def interleaved(partitions: Sequence[Partition], files: Iterable[Place]) -> list[Part]:
     """Order partitions so that both files advance together: tasks side by side then seldom share a table.
 
     Args:
@@ -256,7 +269,9 @@ def interleaved(partitions: Iterable[Partition], files: Iterable[Path]) -> list[
         files: the files.
     """
     paths = {path.name: path for path in files}
-    size = {name: path.stat().st_size for name, path in paths.items()}
+    size: dict[str, int] = defaultdict(int)
+    for partition in partitions:
+        size[partition.source_file] = max(size[partition.source_file], partition.end_byte)
     ordered = sorted(partitions, key=lambda partition: partition.end_byte / size[partition.source_file])
     return [(paths[partition.source_file], partition) for partition in ordered]
 

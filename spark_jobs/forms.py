@@ -12,13 +12,13 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TypeAlias
 
+from pipeline.csv_files import Place, open_csv
 from pipeline.errors import LoadError
 from pipeline.settings import RECORD_KINDS, RecordKind
 from spark_jobs.grammar import COLUMNS, Record, parse_record
-from spark_jobs.partitions import BLOCK_SIZE, open_csv
+from spark_jobs.partitions import BLOCK_SIZE
 
 # A first line may be a header.
 _LINES_TO_TRY = 50
@@ -60,7 +60,7 @@ _NAMES = {b"\t": "a tab", b" ": "a blank"}
 Way: TypeAlias = tuple[tuple[str, ...], list[bytes]]
 
 
-def check_form(path: Path, kind: RecordKind) -> None:
+def check_form(path: Place, kind: RecordKind) -> None:
     """Refuse a file that is not of the source's form, where it is known what it is instead.
 
     Args:

@@ -13,11 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from pymysql.err import OperationalError
 
+from pipeline.csv_files import Place
 from pipeline.errors import LoadError, RepeatedKeyError
 from pipeline.load_data import StreamConnection
 from pipeline.mysql import MysqlConnection, connect, explained
@@ -95,7 +95,7 @@ def open_stream(destination: Destination) -> Iterator[StreamConnection]:
         yield connection
 
 
-def land_partitions(destination: Destination, parts: Iterable[tuple[Path, Partition]]) -> None:
+def land_partitions(destination: Destination, parts: Iterable[tuple[Place, Partition]]) -> None:
     """Explode partitions and land each of them, unless that has been done, over one connection.
 
     One with a key that is there already, or that another one which is landed at the time has too, stays as it was.
@@ -142,7 +142,7 @@ def _place(partition: Partition) -> tuple[str, int, int]:
     return partition.source_file, first, first + partition.num_lines - 1
 
 
-def _take_back(connection: MysqlConnection, path: Path, partition: Partition) -> None:
+def _take_back(connection: MysqlConnection, path: Place, partition: Partition) -> None:
     """Take out what is there of a partition. What else has one of its keys is another partition's, and stays."""
     kind, number = partition.record_kind, partition.partition_number
     target = target_of(kind)
@@ -166,7 +166,7 @@ def _take_back(connection: MysqlConnection, path: Path, partition: Partition) ->
         )
 
 
-def _land(connection: StreamConnection, load_id: int, path: Path, partition: Partition) -> None:
+def _land(connection: StreamConnection, load_id: int, path: Place, partition: Partition) -> None:
     decided = read_decided(connection, partition)
     if decided:  # they come again, with the others
         with connection.cursor() as cursor:
@@ -228,7 +228,7 @@ def _long_rows(exploded: Iterable[Exploded], collected: _Collected, partition: P
         collected.num_lines += block.num_lines
 
 
-def tell_non_records(path: Path, partition: Partition, rejected: Sequence[RejectedRecord]) -> list[RejectedRecord]:
+def tell_non_records(path: Place, partition: Partition, rejected: Sequence[RejectedRecord]) -> list[RejectedRecord]:
     """Tell the lines that are no records, a header and the empty lines at a file's end, from the rejected records.
 
     Args:

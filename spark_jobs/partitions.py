@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
+from io import SEEK_END
 from itertools import pairwise
-from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.csv_files import Place, open_csv
 from pipeline.errors import LoadError
-from pipeline.files import disk_errors
 from pipeline.landed import Asset
 from pipeline.lines import Mark
 from pipeline.registry import Partition
@@ -33,7 +32,7 @@ _AGAIN = "run the same command again with FORCE=1"
 _EMPTY_LINES = {b"\n", b"\r\n", b"\r"}
 
 
-def plan_partitions(path: Path, kind: RecordKind, landed: Asset, partition_size: int) -> list[Partition]:
+def plan_partitions(path: Place, kind: RecordKind, landed: Asset, partition_size: int) -> list[Partition]:
     """Cut a file into partitions, by the marks that were made when it landed.
 
     Args:
@@ -66,7 +65,7 @@ def plan_partitions(path: Path, kind: RecordKind, landed: Asset, partition_size:
     return partitions
 
 
-def _stretches(marks: Sequence[Mark], size: int, path: Path) -> Iterator[tuple[Mark, Mark]]:
+def _stretches(marks: Sequence[Mark], size: int, path: Place) -> Iterator[tuple[Mark, Mark]]:
     begin = marks[0]
     for mark, following in pairwise(marks):
         if following[0] - mark[0] > MAX_LINE_SIZE:
@@ -76,7 +75,7 @@ def _stretches(marks: Sequence[Mark], size: int, path: Path) -> Iterator[tuple[M
             begin = following
 
 
-def holds_records(path: Path, kind: RecordKind) -> bool:
+def holds_records(path: Place, kind: RecordKind) -> bool:
     """Tell whether a file has a line that could be a record: one that is neither empty nor a header.
 
     Args:
@@ -91,7 +90,7 @@ def holds_records(path: Path, kind: RecordKind) -> bool:
         return any(block.strip(b"\r\n") for block in iter(partial(file.read, BLOCK_SIZE), b""))
 
 
-def is_empty_from(path: Path, position: int) -> bool:
+def is_empty_from(path: Place, position: int) -> bool:
     """Tell whether a file has only empty lines from the beginning of a line on."""
     with open_csv(path) as file:
         file.seek(position)
@@ -106,7 +105,7 @@ def _first_byte(file: BinaryIO) -> int:
     return len(BOM_UTF8) if begins_with_mark and file.tell() > len(BOM_UTF8) else 0
 
 
-def read_blocks(path: Path, partition: Partition) -> Iterator[bytes]:
+def read_blocks(path: Place, partition: Partition) -> Iterator[bytes]:
     """Read a partition as blocks of whole lines, each line ended by a newline.
 
     The last line of a file gets its newline here if the file does not end in one.
@@ -117,7 +116,7 @@ def read_blocks(path: Path, partition: Partition) -> Iterator[bytes]:
     yield from read_range(path, partition.first_byte, partition.end_byte)
 
 
-def cut_ranges(path: Path, size: int) -> list[tuple[int, int]]:
+def cut_ranges(path: Place, size: int) -> list[tuple[int, int]]:
     """Cut a file into ranges of whole lines without reading all of it.
 
     Args:
@@ -128,8 +127,9 @@ def cut_ranges(path: Path, size: int) -> list[tuple[int, int]]:
         The offset of the first byte of each range, and that behind its last. A byte order mark is in none of them.
     """
     ranges: list[tuple[int, int]] = []
-    end_of_file = path.stat().st_size
     with open_csv(path) as file:
+        end_of_file = file.seek(0, SEEK_END)
+        file.seek(0)
         first_byte = _first_byte(file)
         while first_byte < end_of_file:
             end = min(first_byte + size, end_of_file)
@@ -140,7 +140,7 @@ def cut_ranges(path: Path, size: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def read_range(path: Path, first_byte: int, end_byte: int) -> Iterator[bytes]:
+def read_range(path: Place, first_byte: int, end_byte: int) -> Iterator[bytes]:
     """Read a range of whole lines as `read_blocks` reads a partition.
 
     Raises:
@@ -150,17 +150,6 @@ def read_range(path: Path, first_byte: int, end_byte: int) -> Iterator[bytes]:
         yield from _blocks(file, first_byte, end_byte - first_byte)
         if file.tell() != end_byte:
             raise LoadError(f"{path} has changed since its load was planned: {_AGAIN}")
-
-
-@contextmanager
-def open_csv(path: Path) -> Iterator[BinaryIO]:
-    """Open a CSV file for reading.
-
-    Raises:
-        PipelineError: it cannot be opened, or not be read, as the line says that names it.
-    """
-    with disk_errors(path), path.open("rb") as file:
-        yield file
 
 
 def _blocks(file: BinaryIO, first_byte: int, size: int) -> Iterator[bytes]:

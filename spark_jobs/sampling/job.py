@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pipeline.background import beside
+from pipeline.csv_files import Place
 from pipeline.errors import LoadError
-from pipeline.files import disk_errors
 from pipeline.progress import track
+from pipeline.samples import SampledFile
 from pipeline.settings import RecordKind
 from spark_jobs.failures import explained_failure
 from spark_jobs.partitions import cut_ranges
@@ -54,19 +55,23 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class Job:
-    """What the passes share: the Spark context, the ranges of each file, and the folder for what is drawn."""
+    """What the passes share: the Spark context, the files and their ranges, and the folder for what is drawn."""
 
     context: SparkContext
-    ranges: Mapping[RecordKind, Sequence[Range]]
+    places: Mapping[RecordKind, Place]
+    ranges: Mapping[RecordKind, Sequence[tuple[int, int]]]
     folder: Path
     log: Path | None
 
     def run(self, label: str, kind: RecordKind, task: Callable[[Range], ResultT]) -> list[ResultT]:
         """Run a task for each range of a file, and give what they return in the order of the ranges."""
-        parts = list(self.ranges[kind])
-        with _progress(self.context, label, parts):
+        parts, place = list(enumerate(self.ranges[kind])), self.places[kind]
+        total = self.ranges[kind][-1][1] if parts else 0
+        with _progress(self.context, label, total, len(parts)):
             try:
-                return self.context.parallelize(parts, len(parts) or 1).map(task).collect()
+                # The place travels with the code: it may hold secrets, and Spark's client writes tasks to a file.
+                tasks = self.context.parallelize(parts, len(parts) or 1)
+                return tasks.map(lambda part: task(Range(part[0], place, kind, *part[1]))).collect()
             except Exception as error:
                 raise explained_failure(error, self.log) from error
 
@@ -96,23 +101,21 @@ class Population:
     replicates: Replicates | None = None
 
 
-def open_job(context: SparkContext, paths: Mapping[RecordKind, Path], folder: Path, log: Path | None) -> Job:
+def open_job(context: SparkContext, files: Mapping[RecordKind, SampledFile], folder: Path, log: Path | None) -> Job:
     """Cut the files into ranges for the tasks of a Spark context.
 
     Args:
         context: the Spark context.
-        paths: the file of each kind.
+        files: the file of each kind.
         folder: gets what is drawn.
         log: file with Spark's own account, which messages name.
     """
     cores = context.defaultParallelism
-    ranges: dict[RecordKind, list[Range]] = {}
-    for kind, path in paths.items():
-        with disk_errors(path):
-            size = path.stat().st_size // (cores * _RANGES_PER_CORE)
-            cuts = cut_ranges(path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
-        ranges[kind] = [Range(number, path, kind, first, end) for number, (first, end) in enumerate(cuts)]
-    return Job(context, ranges, folder, log)
+    ranges: dict[RecordKind, list[tuple[int, int]]] = {}
+    for kind, file in files.items():
+        size = file.size_bytes // (cores * _RANGES_PER_CORE)
+        ranges[kind] = cut_ranges(file.path, min(max(size, SMALLEST_RANGE), LARGEST_RANGE))
+    return Job(context, {kind: file.path for kind, file in files.items()}, ranges, folder, log)
 
 
 def make_plan(design: Design, population: Population) -> Plan:
@@ -198,9 +201,8 @@ def _decided(found: Sequence[Drawn], cuts: Mapping[Stratum, Cut]) -> tuple[list[
     return pieces, np.unique(np.concatenate(indexes))
 
 
-def _progress(context: SparkContext, label: str, parts: Sequence[Range]) -> AbstractContextManager[None]:
+def _progress(context: SparkContext, label: str, total: int, num_parts: int) -> AbstractContextManager[None]:
     """Show how much of a file the tasks have done."""
-    total = sum(part.end_byte - part.first_byte for part in parts)
     from py4j.protocol import Py4JError
 
     def poll(ended: threading.Event) -> None:
@@ -210,7 +212,7 @@ def _progress(context: SparkContext, label: str, parts: Sequence[Range]) -> Abst
             before = 0
             while not ended.wait(_SECONDS_BETWEEN_POLLS):
                 stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-                done = sum(stage.numCompletedTasks for stage in stages if stage) * total // max(1, len(parts))
+                done = sum(stage.numCompletedTasks for stage in stages if stage) * total // max(1, num_parts)
                 if done > before:
                     progress.advance(done - before)
                     before = done

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.csv_files import Place
 from pipeline.files import disk_errors
 from pipeline.settings import RecordKind
 from spark_jobs.partitions import read_range
@@ -40,7 +41,7 @@ class Range:
     """A range of whole lines of a file."""
 
     number: int
-    path: Path
+    path: Place
     kind: RecordKind
     first_byte: int
     end_byte: int

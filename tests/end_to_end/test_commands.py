@@ -23,10 +23,12 @@ from pymysql.cursors import SSCursor
 
 from embedded.cleaning import AT_ROOT, made_anywhere
 from embedded.mysql_server import find_mysql
-from embedded.s3_server import find_s3
+from embedded.s3_server import S3Server, find_s3, open_client
 from pipeline.settings import MysqlSettings
+from source_data import write_csvs
 from tests.end_to_end import processes
 from tests.end_to_end.conftest import Shell, environment_of
+from tests.manifests import environ_of
 from tests.ports import free_port
 from tests.spark_cluster import SparkCluster
 
@@ -348,12 +350,47 @@ def test_the_same_job_runs_on_a_spark_cluster(
     assert_every_row_is_there(mysql_by_tcp, f"{TRAIN}_staging", project / "data/development/unpacked", "train")
 
 
+@pytest.mark.soak
+def test_the_same_job_reads_files_that_no_disk_of_the_cluster_has(
+    shell: Shell, project: Path, mysql_by_tcp: MysqlSettings, spark_cluster: SparkCluster, s3: S3Server, tmp_path: Path
+) -> None:
+    client = open_client(s3)
+    client.create_bucket(Bucket="unpacked")
+    write_csvs(tmp_path, "train", scale=0.0002, seed=7)
+    for path in tmp_path.glob("*.csv"):
+        client.upload_file(str(path), "unpacked", f"ali-ccp/train/{path.name}")
+        path.unlink()
+    environment = {
+        "MYSQL_HOST": str(mysql_by_tcp.host),
+        "MYSQL_PORT": str(mysql_by_tcp.port),
+        "MYSQL_USER": mysql_by_tcp.user,
+        "MYSQL_PASSWORD": mysql_by_tcp.password,
+        "SPARK_MASTER": spark_cluster.master,
+        "SPARK_CONF_DIR": str(spark_cluster.conf_folder),
+        "SOURCE": "s3://unpacked/ali-ccp",
+        "MODE": "production",
+        **environ_of(s3),
+    }
+    printed = succeed(shell, f"{ACTIVATE}; make extract && dbt build --threads 2", **environment)
+    again = succeed(shell, "make extract", **environment)
+
+    assert "extract train, production: s3://unpacked/ali-ccp/train (SOURCE is s3://unpacked/ali-ccp)" in printed
+    assert not [
+        path for folder in (project / "data/production", spark_cluster.folder) for path in folder.rglob("*.csv")
+    ]
+    assert "[2/3] unpack: skipped: " in again
+    assert "[3/3] explode: skipped: " in again
+    assert " in place " in succeed(shell, "make status", **environment)
+    write_csvs(tmp_path, "train", scale=0.0002, seed=7)
+    assert_every_row_is_there(mysql_by_tcp, "deepcvr_train", tmp_path, "train")
+
+
 def test_production_without_credentials_says_in_one_line_what_to_set(shell: Shell) -> None:
     ended = shell("make --no-print-directory extract MODE=production", AWS_EC2_METADATA_DISABLED="true")
 
     assert ended.returncode == 2
     (source,) = ended.stdout.splitlines()
-    assert source.endswith("s3://deepcvr-data/production/taobao_train.tar.gz (the default in production mode)")
+    assert source.endswith("s3://deepcvr-data/production (the default in production mode)")
     message, from_make = ended.stderr.splitlines()
     assert "needs an S3 store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
     assert from_make.startswith("make: ***")

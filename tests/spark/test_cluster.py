@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from embedded.s3_server import S3Server
 from pipeline.landed import write_manifest
 from pipeline.mysql import MysqlConnection, connect
 from pipeline.registry import (
@@ -29,7 +30,7 @@ from pipeline.registry import (
 from pipeline.settings import MysqlSettings, RecordKind, Settings, load_settings
 from spark_jobs.partitions import plan_partitions
 from spark_jobs.staging import empty_staging_tables
-from tests.manifests import asset_of
+from tests.manifests import asset_of, environ_of, move_to_bucket
 from tests.ports import free_port
 from tests.processes import command_line, command_lines, descendants
 from tests.spark_cluster import SparkCluster, kill
@@ -347,13 +348,14 @@ def test_a_task_that_speculation_runs_twice_at_once_lands_its_partition_once(
 
 
 def test_no_secret_is_in_a_command_line_a_page_or_a_file_of_the_cluster(
-    load: Load, spark_cluster: SparkCluster, tmp_path: Path
+    load: Load, spark_cluster: SparkCluster, s3: S3Server, tmp_path: Path
 ) -> None:
+    move_to_bucket(load.settings, load.registry, s3)
     events, conf = logging_events(tmp_path)
     local, page = tmp_path / "local", f"http://127.0.0.1:{free_port()}"
     conf |= {"spark.ui.enabled": "true", "spark.ui.port": page.rpartition(":")[2], "spark.local.dir": str(local)}
     conf |= {"spark.log.level": "INFO", "spark.broadcast.compress": "false"}
-    environment = spark_cluster.environment(tmp_path, **conf)
+    environment = spark_cluster.environment(tmp_path, **conf) | environ_of(s3)
     with held_up(load, load.last_samples([5])) as holding, running(load, environment, events) as job:
         job.wait_until("num_waiting", load, 1)
         (application,) = json.loads(read(f"{page}/api/v1/applications"))
@@ -369,7 +371,9 @@ def test_no_secret_is_in_a_command_line_a_page_or_a_file_of_the_cluster(
     assert any(spark_cluster.master.encode() in said[name] for name in said if name.startswith("process"))
     assert any(b"CoarseGrainedExecutorBackend" in said[name] for name in said if name.startswith("process"))
     assert any(spark_cluster.master.encode() in said[name] for name in said if name.startswith(str(events)))
-    assert [name for name in said if PASSWORD.encode() in said[name]] == []
+    marks = [PASSWORD.encode(), s3.access.secret_access_key.encode(), *map(sample, (0, NUM_SAMPLES - 1))]
+    assert [name for name in said if any(mark in said[name] for mark in marks)] == []
+    assert_each_partition_landed_once(load)
     private = {str(folder / "spark-defaults.conf") for folder in (spark_cluster.conf_folder, tmp_path / "client-conf")}
     assert {name for name in said if spark_cluster.secret.encode() in said[name]} == private
     assert all(Path(name).stat().st_mode & 0o077 == 0 for name in private)

@@ -36,8 +36,8 @@ def test_the_same_seed_gives_the_same_bytes_on_every_spark_master(
             for kind in RECORD_KINDS
             for path in (settings.member_path(kind),)
         }
-        for file in files.values():
-            write_manifest(file.path, asset_of(file.path))
+        for path in map(settings.member_path, files):
+            write_manifest(path, asset_of(path))
         write_source(settings, SampleSource("s3://bucket/key", "etag", "0" * 64, files))
         run_step(settings, read_parameters({**settings.sample, "margin": "20%"}))
         checksums.add(hashlib.sha256(sample_paths(settings).archive.read_bytes()).hexdigest())

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pyspark import SparkContext
 
-from pipeline.errors import LoadError
+from embedded.s3_server import S3Server, open_client
+from pipeline.errors import LoadError, SourceError
 from pipeline.landed import write_manifest
 from pipeline.mysql import MysqlConnection
 from pipeline.registry import (
@@ -30,7 +31,7 @@ from spark_jobs.context import spark_context
 from spark_jobs.explode_features import DEFAULT_PARTITION_SIZE, run_step
 from spark_jobs.landing import Destination, land_partitions
 from spark_jobs.partitions import plan_partitions
-from tests.manifests import asset_of
+from tests.manifests import asset_of, environ_of, move_to_bucket
 from tests.surroundings import spark_environment
 
 SMALL_PARTITIONS = 4 << 10
@@ -108,6 +109,47 @@ def test_every_structure_of_both_files_lands_and_a_second_run_changes_nothing(
         (f"{number:016x}", number + 1, "1.0") for number in range(NUM_GROUPS)
     ]
     assert rows(registry, "select line_number, record from rejected_record") == [(NUM_SAMPLES + 1, b"not a record")]
+
+
+STAGED = ("sample", "common_feature", "sample_feature", "common_feature_group", "feature", "rejected_record")
+
+
+def test_files_in_a_bucket_give_what_the_same_files_here_give(
+    settings: Settings,
+    registry: MysqlConnection,
+    unpacked: Callable[..., None],
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One is repeated, and one gives an id a second name, for which the driver reads again.
+    unpacked(b"not a record", sample(7), b"900,0,0,%016x,1,206\x02%d\x031.0" % (1, 4_190_007), b"")
+    run_step(settings, SMALL_PARTITIONS)
+    expected = {table: sorted(rows(registry, f"select * from {table}")) for table in STAGED}
+    bucket = move_to_bucket(settings, registry, s3)
+    for name, value in environ_of(s3).items():
+        monkeypatch.setenv(name, value)
+    told = run_step(replace(settings, force=True), SMALL_PARTITIONS).result
+
+    assert list(settings.unpacked_folder.rglob("*.csv")) == []
+    assert "3 rejected records, 1 lines that are no records in " in told
+    assert {table: sorted(rows(registry, f"select * from {table}")) for table in STAGED} == expected
+    assert run_step(settings, SMALL_PARTITIONS).result.startswith("skipped: ")
+
+    @contextmanager
+    def replacing_context(settings: Settings, name: str, *, log: Path | None) -> Iterator[SparkContext]:
+        body, key = b"1,0,0\n" * 20_000, f"some/where/{settings.member_path('sample').name}"
+        open_client(s3).put_object(Bucket=bucket, Key=key, Body=body)
+        with spark_context(settings, name, log=log) as context:
+            yield context
+
+    monkeypatch.setattr(explode_features, "spark_context", replacing_context)
+    with pytest.raises(
+        LoadError, match=r"^s3://\S+\.csv was replaced meanwhile: run the same command again with FORCE=1$"
+    ):
+        run_step(replace(settings, force=True), SMALL_PARTITIONS)
+    assert rows(registry, "select count(*) from sample") == [(0,)]
+    with pytest.raises(SourceError, match="was replaced meanwhile"):
+        run_step(replace(settings, force=True), SMALL_PARTITIONS)
 
 
 def test_a_run_that_was_cut_off_is_continued_not_repeated(

@@ -9,8 +9,8 @@ import boto3
 import pytest
 
 from embedded.s3_server import S3Server
-from extract import download, s3
-from extract.s3 import client_config
+from pipeline import s3
+from pipeline.s3 import client_config
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,5 +61,5 @@ def bucket(s3: S3Server) -> str:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again sooner, and give up sooner, than in earnest."""
-    monkeypatch.setattr(download, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(s3, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(s3, "REQUEST_ATTEMPTS", 2)

@@ -25,13 +25,12 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from extract import s3
 from extract.download import Parameters, download, forget, landed
-from extract.s3 import RemoteObject, client_config, look_at, s3_errors
 from extract.unpack import unpack
-from pipeline import files
+from pipeline import files, s3
 from pipeline.errors import PipelineError, SettingsError, SourceError
 from pipeline.landed import Asset, read_manifest
+from pipeline.s3 import RemoteObject, client_config, look_at, s3_errors
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, Spoil, is_head, proxy_to, refusal, refusing
 from tests.ports import free_port
@@ -349,7 +348,8 @@ PROGRAM = """
 import os, resource, shutil, sys, threading, time
 from pathlib import Path
 import boto3
-from extract import download, s3
+from extract import download
+from pipeline import s3
 from pipeline.cli import run_command
 download.SECONDS_BETWEEN_JOURNALS = 0.1
 bucket, key, name = sys.argv[1:]

@@ -20,6 +20,7 @@ from extract import steps
 from pipeline.errors import ArchiveError, DatabaseError, PipelineError
 from pipeline.mysql import connect
 from pipeline.settings import MysqlSettings, Settings, load_settings
+from tests import manifests
 from tests.integration.extract.conftest import Stored
 from tests.integration.extract.proxy import CutError, is_head, proxy_to, refusal
 from tests.ports import free_port
@@ -44,12 +45,7 @@ def project(tmp_path: Path, root: Path, stored: Stored, monkeypatch: pytest.Monk
 
 
 def environ_of(stored: Stored, endpoint_url: str | None = None) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": endpoint_url or stored.server.endpoint_url,
-        "AWS_ACCESS_KEY_ID": stored.server.access.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": stored.server.access.secret_access_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    return manifests.environ_of(stored.server) | ({"AWS_ENDPOINT_URL": endpoint_url} if endpoint_url else {})
 
 
 @pytest.fixture

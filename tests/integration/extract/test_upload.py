@@ -19,9 +19,9 @@ from embedded.s3_server import S3Server, open_client
 from extract import sample_steps
 from extract import upload as upload_module
 from extract.download import Parameters, download
-from extract.s3 import look_at
 from extract.upload import SAMPLE_OF, find_object, full_settings, upload
 from pipeline.errors import SourceError, UsageError
+from pipeline.s3 import look_at
 from pipeline.samples import sample_paths
 from pipeline.settings import Settings, load_settings
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 30
 # boto3 tries a request this often.
 REQUEST_ATTEMPTS = 4
+# A range whose body breaks off is asked for again, from where it broke off, until so many tries in a row brought
+# nothing. boto3 has then tried each request several times as well.
+RANGE_ATTEMPTS = 6
+LONGEST_PAUSE = 10.0
 
 _BLOCK = 256 << 10
 _CONTINUE = "run the same command again, it continues where this one stopped"
@@ -45,17 +50,17 @@ _NOT_LET = "does not let you read it", _CHECK_POLICY
 _REMEDIES: Mapping[tuple[str, ...], tuple[str, str]] = {
     (
         "AuthFailure",
-        "ExpiredToken",
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSecurity",
         "InvalidSecurityToken",
         "InvalidToken",
-        "RequestExpired",
-        "SecurityTokenExpired",
         "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
     ): ("refuses the credentials", f"check {_SET_CREDENTIALS}"),
+    ("ExpiredToken", "RequestExpired", "SecurityTokenExpired", "TokenRefreshRequired"): (
+        "refuses the credentials, which have expired",
+        f"get new ones for {_SET_CREDENTIALS}, and {_CONTINUE}",
+    ),
     ("NoSuchBucket", "InvalidBucketName"): (
         "has no bucket {bucket}",
         "check SOURCE, source.bucket in pipeline.yml, and AWS_ENDPOINT_URL",
@@ -228,6 +233,33 @@ def read_range(client: S3Client, found: RemoteObject, bytes_: range) -> Iterator
                 raise ShortBodyError(f"an answer ended {left:,} bytes early")
             left -= len(block)
             yield block
+
+
+def read_on(
+    client: S3Client, found: RemoteObject, bytes_: range, pause: Callable[[float], object] = time.sleep
+) -> Iterator[bytes]:
+    """Read a range of an object block by block, and go on from where it broke off when it does.
+
+    Args:
+        client: the S3 client.
+        found: the object.
+        bytes_: which of its bytes.
+        pause: waits some seconds; what it gives is true where the range is wanted no more.
+
+    Raises:
+        Exception: as `read_range` has it, of the last of several tries.
+    """
+    position, failures = bytes_.start, 0
+    while position < bytes_.stop:
+        try:
+            for block in read_range(client, found, range(position, bytes_.stop)):
+                position += len(block)
+                failures = 0
+                yield block
+        except Exception as error:
+            failures += 1
+            if failures >= RANGE_ATTEMPTS or not is_passing(error) or pause(min(LONGEST_PAUSE, 0.25 * 2**failures)):
+                raise
 
 
 def is_passing(error: Exception) -> bool:
