@@ -34,7 +34,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-checks docs-port run extract export sample test check soak lint format report docs up down status sql bench clean
+.PHONY: help setup setup-checks docs-port run extract export prune sample test check soak lint format report docs up down status sql bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ export: setup ## write the built tables as Parquet (DATASET MODE OUTPUT=folder V
 	@$(VENV)/python -m export --check
 	@$(VENV)/python -m embedded up --mysql
 	@$(VENV)/python -m export
+
+prune: setup ## give back the disk of staging, once its load is built and tested (DATASET MODE)
+	@$(VENV)/python -m embedded up --mysql
+	@$(VENV)/python -m spark_jobs.prune
 
 sample: setup ## draw a development sample (DATASET MARGIN=5% CONFIDENCE=95% SEED=1 UPLOAD=1 FORCE=1)
 	@$(VENV)/python -m extract.sample --check

@@ -146,6 +146,8 @@ def next_command(status: DataSetStatus) -> str | None:
     staged, built, tested = status.staged.state, status.built.state, status.tested.state
     if "unknown" in (staged, built):
         return None
+    if staged == "no" and (built, tested) == ("done", "done"):
+        return None  # as make prune leaves it
     if staged != "done":
         # The first time the whole job, which explains itself.
         target = "run" if all(stage.state == "no" for stage in status.stages) else "extract"
@@ -206,7 +208,8 @@ def _status(settings: Settings, in_database: tuple[Stage, Stage, Stage]) -> Data
 
 def _in_database(settings: Settings, connection: MysqlConnection, tables: _Tables) -> tuple[Stage, Stage, Stage]:
     load_id, staged = _staged(settings, connection, tables)
-    built = _built(settings, tables, load_id, is_building=is_building(connection, settings.staging_database))
+    at_work = is_building(connection, settings.staging_database)
+    built = _built(settings, tables, load_id, is_staged=staged.state != "no", is_building=at_work)
     has_runs = not tables.missing(settings.staging_database, {"test_run"})
     run = latest_test_run(connection, settings.staging_database) if has_runs else None
     return staged, built, _tested(run, built)
@@ -286,7 +289,7 @@ def _is_replaced(settings: Settings, staged: set[str]) -> bool:
     return any(one is not None and one.num_rows and one.sha256 not in staged for one in manifests)
 
 
-def _built(settings: Settings, tables: _Tables, load_id: int | None, *, is_building: bool) -> Stage:
+def _built(settings: Settings, tables: _Tables, load_id: int | None, *, is_staged: bool, is_building: bool) -> Stage:
     missing = tables.missing(settings.database, CORE_TABLES)
     if len(missing) == len(CORE_TABLES):
         return _NOT
@@ -304,7 +307,7 @@ def _built(settings: Settings, tables: _Tables, load_id: int | None, *, is_build
     (load,) = loads
     if load is None:
         return Stage("outdated", "from an unknown load", facts)
-    return Stage("done" if load == load_id else "outdated", f"from load {load}", facts)
+    return Stage("done" if load == load_id or not is_staged else "outdated", f"from load {load}", facts)
 
 
 def _tested(run: RunOfTests | None, built: Stage) -> Stage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pymysql.err import MySQLError
@@ -108,13 +108,14 @@ def has_staging_tables(connection: MysqlConnection) -> bool:
     return STAGING_TABLES.keys() <= present
 
 
-def empty_staging_tables(connection: MysqlConnection) -> None:
-    """Make the staging tables anew, empty, so that a changed definition takes effect too.
+def empty_staging_tables(connection: MysqlConnection, names: Iterable[str] = STAGING_TABLES) -> None:
+    """Make staging tables anew, empty, so that a changed definition takes effect too.
 
     Their pages are compressed where the server, its file system and the size of its pages let them be.
     """
     with connection.cursor() as cursor:
-        for name, definition in STAGING_TABLES.items():
+        for name in names:
+            definition = STAGING_TABLES[name]
             cursor.execute(f"drop table if exists `{name}`")
             try:
                 cursor.execute(f"{definition} {TABLE_OPTIONS} {_COMPRESSION}")

@@ -43,6 +43,28 @@ def test_every_way_of_building_ends_in_the_same_tables_and_schema(project: DbtPr
         assert project.contents() == expected_contents(load), arguments
 
 
+@mariadb_in_soak
+def test_pages_are_compressed_where_the_server_can(project: DbtProject, root: Path) -> None:
+    (((version,),),) = (project.query("select version()"),)
+    load = generate_load(num_samples=300, num_groups=12)
+    for file_per_table in ("off", "on"):
+        project.query(f"set global innodb_file_per_table = {file_per_table}")
+        try:
+            stage(project.mysql, DATABASE, load, root)
+            project.succeed("run")
+        finally:
+            project.query("set global innodb_file_per_table = on")
+        options = project.query(
+            "select create_options from information_schema.tables"
+            f" where (table_schema = '{STAGING}' and table_name in ('sample', 'common_feature', {str(TABLES)[1:-1]}))"
+            f" or (table_schema = '{DATABASE}' and table_name in {TABLES})"
+        )
+        assert len(options) == 2 + 2 * len(TABLES)
+        is_compressed = file_per_table == "on" and "MariaDB" not in str(version)
+        assert {'COMPRESSION="lz4"' in str(each) for (each,) in options} == {is_compressed}
+        assert project.contents() == expected_contents(load)
+
+
 def test_the_database_enforces_what_the_contracts_declare(project: DbtProject, published: Published) -> None:
     sample_id, feature_id, _ = published.contents["sample_feature"][0]
     group, _, _ = published.contents["common_feature_group"][0]

@@ -85,6 +85,30 @@ def test_every_row_is_there_once(
     assert filled(connection) == rows
 
 
+def test_what_is_read_comes_from_every_range(mysql: MysqlSettings, connection: MysqlConnection) -> None:
+    make_tables(connection, "int unsigned", _NUMBERS, {key for key, _ in _NUMBERS})
+    read = replace(_FILL, table="source", statement="select id, part from source where /* range */ true")
+
+    ran = ranges.run_by_ranges(read, lambda: connect(mysql, database=_DATABASE), ranges.Shares(4))
+
+    assert len(ran) > 1
+    assert sorted(row for each in ran for row in each.rows) == _NUMBERS
+
+
+def test_statements_that_run_at_once_share_the_connections(mysql: MysqlSettings, connection: MysqlConnection) -> None:
+    make_tables(connection, "int unsigned", [], set(range(60)))
+    shares, slow = ranges.Shares(4), replace(_FILL, statement="do sleep(0.1) and /* range */ true")
+    most = 0
+    with ThreadPoolExecutor(2) as pool:
+        under_way = [pool.submit(fill, mysql, slow, shares=shares) for _ in range(2)]
+        while not all(each.done() for each in under_way):
+            most = max(
+                most, connection.query("select 1 from information_schema.processlist where info like 'do sleep%'")
+            )
+        assert all(each.result() == 0 for each in under_way)
+    assert 2 < most <= 4
+
+
 def test_a_range_that_fails_ends_the_fill(mysql: MysqlSettings, connection: MysqlConnection) -> None:
     rows = [(key, 0) for key in range(300)]
     make_tables(connection, "int unsigned", rows, set(range(300)))
