@@ -32,7 +32,7 @@ _EXAMPLES = """\
 def prune(settings: Settings) -> list[str]:
     """Empty the staging tables of a load, once the four tables are built from it and have passed all tests.
 
-    Stopped on the way, there is no current load, and the same command says so.
+    Stopped on the way, there is no current load, and the same command empties what is left.
 
     Args:
         settings: name the server and the databases.
@@ -41,22 +41,24 @@ def prune(settings: Settings) -> list[str]:
         Lines for a person: what was given back, what stays, and what is no longer possible.
 
     Raises:
-        LoadError: nothing is staged, or the tests of this build have not all passed; nothing was given back.
+        LoadError: the tests of this build have not all passed; nothing was given back.
         DatabaseError: the four tables are not of the load that is staged, or the server fails.
     """
-    mysql, staging = settings.mysql, settings.staging_database
-    with staging_lock(mysql, staging), explained(mysql), closing(open_registry(settings)) as registry:
-        if current_partitions(registry)[0] is None:
-            raise LoadError(f"{staging} holds no load: there is nothing to give back")
-        with hold_tables(settings, 1, staging=("load_partition", "feature_load")) as published:
-            _require_tested(settings, registry, published.load_id)
-        names = [name for name in STAGING_TABLES if name != _KEPT]
+    staging = settings.staging_database
+    names = [name for name in STAGING_TABLES if name != _KEPT]
+    with staging_lock(settings.mysql, staging), explained(settings.mysql), closing(open_registry(settings)) as registry:
+        load_id, _ = current_partitions(registry)
+        if load_id is not None:
+            with hold_tables(settings, 1, staging=("load_partition", "feature_load")):
+                _require_tested(settings, registry, load_id)
         size = _size(registry, names)
         supersede_load(registry)
         empty_staging_tables(registry, names)
+    if load_id is None:
+        return [f"{staging} holds no load, and its tables are empty"]
     again = make_command("extract", settings)
     return [
-        f"{staging}: load {published.load_id} is given back, some {quantity(size, 'B')} in {', '.join(names)}",
+        f"{staging}: load {load_id} is given back, some {quantity(size, 'B')} in {', '.join(names)}",
         f"  what stays: the four tables of {settings.database}, {_KEPT}, and what is known of loads and tests",
         f"  what has nothing to read until {again} has loaded the files again: dbt run, dbt test, make report",
     ]

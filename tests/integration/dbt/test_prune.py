@@ -54,8 +54,19 @@ def test_staging_is_given_back_when_its_build_has_been_tested(
     status = next(one for one in read_status(settings).data_sets if one.database == DATABASE)
     assert [stage.state for stage in (status.staged, status.built, status.tested)] == ["no", "done", "done"]
     assert next_command(status) is None
-    refuses(settings, f"{STAGING} holds no load")
+    assert prune(settings) == [f"{STAGING} holds no load, and its tables are empty"]
 
     stage(project.mysql, DATABASE, load, root)
     project.succeed("build")
     assert project.contents() == expected_contents(load)
+
+
+def test_what_a_killed_prune_has_left_the_next_one_gives_back(
+    project: DbtProject, settings: Settings, root: Path
+) -> None:
+    stage(project.mysql, DATABASE, generate_load(num_samples=300, num_groups=12), root)
+    project.query("update load_partition set state = 'superseded'", database=STAGING)
+
+    prune(settings)
+
+    assert project.query("select count(*) from sample_feature", database=STAGING) == [(0,)]
