@@ -56,11 +56,12 @@ def prune(settings: Settings) -> list[str]:
         empty_staging_tables(registry, names)
     if load_id is None:
         return [f"{staging} holds no load, and its tables are empty"]
-    again = make_command("extract", settings)
+    again, readers = make_command("extract", settings), [dbt_command("run", settings), dbt_command("test", settings)]
+    readers.append(make_command("report", settings))
     return [
         f"{staging}: load {load_id} is given back, some {quantity(size, 'B')} in {', '.join(names)}",
         f"  what stays: the four tables of {settings.database}, {_KEPT}, and what is known of loads and tests",
-        f"  what has nothing to read until {again} has loaded the files again: dbt run, dbt test, make report",
+        f"  what has nothing to read until {again} has loaded the files again: {', '.join(readers)}",
     ]
 
 

@@ -11,8 +11,8 @@ from embedded.status import next_command, read_status
 from pipeline.errors import LoadError
 from pipeline.settings import Settings, load_settings
 from spark_jobs.prune import prune
-from tests.integration.dbt.project import DATABASE, STAGING, DbtProject
-from tests.integration.dbt.staged_data import expected_contents, generate_load, stage
+from tests.integration.dbt.project import DATABASE, STAGING, DbtProject, expected_contents
+from tests.integration.dbt.staged_data import generate_load, stage
 from tests.servers import MARIADB_IN_SOAK
 
 pytestmark = pytest.mark.parametrize("mysql", MARIADB_IN_SOAK, indirect=True)

@@ -96,25 +96,27 @@ def test_what_is_read_comes_from_every_range(mysql: MysqlSettings, connection: M
 
 
 def test_statements_that_run_at_once_share_the_connections(mysql: MysqlSettings, connection: MysqlConnection) -> None:
-    make_tables(connection, "int unsigned", [], set(range(60)))
-    shares, slow = ranges.Shares(4), replace(_FILL, statement="do sleep(0.1) and /* range */ true")
-    running, most = "select 1 from information_schema.processlist where info like 'do sleep%'", 0
+    make_tables(connection, "int unsigned", [], set(range(90)))
+    statement = "select sleep(0.1) from (select 0 as id) as one where /* range */ true or true"
+    shares, slow = ranges.Shares(4), replace(_FILL, statement=statement)
+    running, most = "select 1 from information_schema.processlist where info like 'select sleep%'", 0
     with ThreadPoolExecutor(2) as pool:
         under_way = [pool.submit(fill, mysql, slow, shares=shares) for _ in range(2)]
+        time.sleep(0.5)  # the first has all of them before it knows of the second
         while not all(each.done() for each in under_way):
             most = max(most, connection.query(running))
-        assert all(each.result() == 0 for each in under_way)
+        assert [each.result() for each in under_way] == [31, 31]
     assert 2 < most <= 4
 
 
 def test_a_range_that_fails_ends_the_fill(mysql: MysqlSettings, connection: MysqlConnection) -> None:
-    rows = [(key, 0) for key in range(300)]
-    make_tables(connection, "int unsigned", rows, set(range(300)))
+    rows = [(key, 0) for key in range(3000)]
+    make_tables(connection, "int unsigned", rows, set(range(3000)))
     connection.query("alter table filled add check (id <> 10)")
 
     with pytest.raises(pymysql.err.MySQLError, match=r"(?i)constraint"):
         fill(mysql)
-    assert len(filled(connection)) < 150
+    assert len(filled(connection)) < 1500
 
 
 def test_a_command_that_is_ended_begins_no_further_range(mysql: MysqlSettings, connection: MysqlConnection) -> None:
