@@ -373,6 +373,7 @@ def test_the_same_job_reads_files_that_no_disk_of_the_cluster_has(
     }
     printed = succeed(shell, f"{ACTIVATE}; make extract && dbt build --threads 2", **environment)
     again = succeed(shell, "make extract", **environment)
+    sampled = succeed(shell, "make sample MARGIN=90%", **environment)
 
     assert "extract train, production: s3://unpacked/ali-ccp/train (SOURCE is s3://unpacked/ali-ccp)" in printed
     assert not [
@@ -380,6 +381,7 @@ def test_the_same_job_reads_files_that_no_disk_of_the_cluster_has(
     ]
     assert "[2/3] unpack: skipped: " in again
     assert "[3/3] explode: skipped: " in again
+    assert re.search(r"\[3/3\] draw: [1-9]\S* of 8,460 impressions with ", sampled)
     assert " in place " in succeed(shell, "make status", **environment)
     write_csvs(tmp_path, "train", scale=0.0002, seed=7)
     assert_every_row_is_there(mysql_by_tcp, "deepcvr_train", tmp_path, "train")

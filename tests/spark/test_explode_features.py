@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import subprocess
 import time
@@ -128,8 +129,18 @@ def test_files_in_a_bucket_give_what_the_same_files_here_give(
     bucket = move_to_bucket(settings, registry, s3)
     for name, value in environ_of(s3).items():
         monkeypatch.setenv(name, value)
+    parallelize, sent = SparkContext.parallelize, list[bytes]()
+
+    def watched(context: SparkContext, tasks: list[Any], number: int) -> Any:
+        sent.append(pickle.dumps(tasks))
+        return parallelize(context, tasks, number)
+
+    monkeypatch.setattr(SparkContext, "parallelize", watched)
     told = run_step(replace(settings, force=True), SMALL_PARTITIONS).result
 
+    # For a moment they are in a file, where the search of a cluster's files would not find them.
+    assert len(sent) == 3
+    assert not [tasks for tasks in sent if s3.access.secret_access_key.encode() in tasks]
     assert list(settings.unpacked_folder.rglob("*.csv")) == []
     assert "3 rejected records, 1 lines that are no records in " in told
     assert {table: sorted(rows(registry, f"select * from {table}")) for table in STAGED} == expected

@@ -223,7 +223,7 @@ def test_a_busy_server_is_asked_again(stored: Stored, path: Path, status: str, c
             (*refused, rf"keeps answering {refused[0][:3]} \({refused[1]}\): run the same command")
             for refused in REFUSALS
         ),
-        ("400 Bad Request", "ExpiredToken", r"refuses the credentials \(ExpiredToken\): check AWS_ACCESS_KEY_ID"),
+        ("400 Bad Request", "ExpiredToken", r"which have expired \(ExpiredToken\): get new ones for AWS_ACCESS_KEY_ID"),
         ("403 Forbidden", "AccessDenied", r"does not let you read it \(AccessDenied\): check AWS_ACCESS_KEY_ID"),
     ],
 )
