@@ -41,7 +41,7 @@ def prune(settings: Settings) -> list[str]:
         Lines for a person: what was given back, what stays, and what is no longer possible.
 
     Raises:
-        LoadError: the tests of this build have not all passed; nothing was given back.
+        LoadError: the tests of this load have not all passed; nothing was given back.
         DatabaseError: the four tables are not of the load that is staged, or the server fails.
     """
     staging = settings.staging_database

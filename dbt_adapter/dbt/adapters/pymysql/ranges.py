@@ -34,7 +34,7 @@ class Work:
     key: str
     keys: str
     keys_per_range: int
-    session: Sequence[str] = ()
+    session: Sequence[str]
 
 
 @dataclass(frozen=True)
