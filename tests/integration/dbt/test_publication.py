@@ -45,10 +45,10 @@ def test_every_way_of_building_ends_in_the_same_tables_and_schema(project: DbtPr
 
 @mariadb_in_soak
 def test_pages_are_compressed_where_the_server_can(project: DbtProject, root: Path) -> None:
-    ((version,),) = project.query("select version()")
+    ((version,),) = project.query("select version()", database="mysql")
     load = generate_load(num_samples=300, num_groups=12)
     for file_per_table in ("off", "on"):
-        project.query(f"set global innodb_file_per_table = {file_per_table}")
+        project.query(f"set global innodb_file_per_table = {file_per_table}", database="mysql")
         try:
             stage(project.mysql, DATABASE, load, root)
             project.succeed("run")
